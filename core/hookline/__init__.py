@@ -1,0 +1,112 @@
+"""hookline: serve LLM agents over HTTP, with durable hooks around every run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hookline.agent import Agent
+from hookline.agent_os import AgentOS
+from hookline.deliveries import Delivery, DeliveryStatus
+from hookline.errors import (
+    CheckError,
+    ConfigurationError,
+    HookError,
+    HooklineError,
+    HookTimeoutError,
+    InputCheckError,
+    ModelError,
+    OutputCheckError,
+    PluginError,
+    RunningLoopError,
+    RunLostError,
+    RunNotCompletedError,
+    ServerBusyError,
+    SessionBusyError,
+    StorageError,
+)
+from hookline.events import EventName, RunEvent
+from hookline.execution.live_run import LiveRun, Rejection
+from hookline.hooks import Guardrail, guardrail, hook
+from hookline.hookspecs import hookimpl, hookspec
+from hookline.messages import Message, ToolCall
+from hookline.models import Model, ModelRequest, ModelResponse, ToolDefinition, Usage
+from hookline.plan import Plan, PlannedHook
+from hookline.runnable import Runnable, RunScope
+from hookline.runs import Metrics, RunContext, RunError, RunInput, RunOutput, RunStatus
+from hookline.scheduling import Refuse, Schedule
+from hookline.sessions import Session
+from hookline.storage import Database, Storage
+from hookline.tools import Tool, tool
+from hookline.transport import Transport
+
+if TYPE_CHECKING:
+    from hookline.settings import Settings, plugin_settings
+
+__all__ = [
+    "Agent",
+    "AgentOS",
+    "CheckError",
+    "ConfigurationError",
+    "Database",
+    "Delivery",
+    "DeliveryStatus",
+    "EventName",
+    "Guardrail",
+    "HookError",
+    "HookTimeoutError",
+    "HooklineError",
+    "InputCheckError",
+    "LiveRun",
+    "Message",
+    "Metrics",
+    "Model",
+    "ModelError",
+    "ModelRequest",
+    "ModelResponse",
+    "OutputCheckError",
+    "Plan",
+    "PlannedHook",
+    "PluginError",
+    "Refuse",
+    "Rejection",
+    "RunContext",
+    "RunError",
+    "RunEvent",
+    "RunInput",
+    "RunLostError",
+    "RunNotCompletedError",
+    "RunOutput",
+    "RunScope",
+    "RunStatus",
+    "Runnable",
+    "RunningLoopError",
+    "Schedule",
+    "ServerBusyError",
+    "Session",
+    "SessionBusyError",
+    "Settings",
+    "Storage",
+    "StorageError",
+    "Tool",
+    "ToolCall",
+    "ToolDefinition",
+    "Transport",
+    "Usage",
+    "guardrail",
+    "hook",
+    "hookimpl",
+    "hookspec",
+    "plugin_settings",
+    "tool",
+]
+
+_LAZY = frozenset({"Settings", "plugin_settings"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs pydantic-settings at its first use: it costs more than all the rest."""
+    if name in _LAZY:
+        from hookline import settings
+
+        return getattr(settings, name)
+    raise AttributeError(f"module 'hookline' has no attribute {name!r}")

@@ -1,0 +1,406 @@
+"""AgentOS: agents, their one ledger and their plugins, served together."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from hookline.agent import Agent
+from hookline.calling import read_callee
+from hookline.errors import ConfigurationError, ServerBusyError, StorageError
+from hookline.execution.live_run import LiveRun, RunRequest
+from hookline.execution.points import PointHook, Points
+from hookline.execution.runtime import Limits, Runtime
+from hookline.models import Model
+from hookline.plan import GivenHook, Plan, PlanDefaults, build_plan
+from hookline.plugins import PluginRegistry
+from hookline.runnable import Runnable, slug
+from hookline.storage import Database, Storage
+from hookline.transport import Transport
+
+if TYPE_CHECKING:
+    from hookline.settings import Settings
+
+logger = logging.getLogger("hookline")
+
+Key = tuple[str, str]
+
+_POINT_ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "run_event": frozenset({"event", "runnable"}),
+    "pre_model": frozenset({"runnable", "run_context", "request"}),
+    "post_model": frozenset({"runnable", "run_context", "request", "response"}),
+    "pre_tool": frozenset({"runnable", "run_context", "tool_call"}),
+    "post_tool": frozenset({"runnable", "run_context", "tool_call", "result", "error"}),
+    "schedule_background": frozenset({"delivery", "runnable", "run_output"}),
+    "delivery_finished": frozenset({"delivery", "runnable"}),
+}
+
+
+class AgentOS:
+    """Serves agents over a transport, with one ledger.
+
+    Making one validates; `load()` and `get_app()` load the plugins; only the lifespan touches the database.
+
+    Args:
+        id: what it is called; default: the slug of `name`, or `agent-os`.
+        name: what people call it.
+        agents: what is served.
+        db: the ledger; default: the one database that the agents name, else the settings' (`hookline.db`).
+        pre_hooks: called before each run of every agent.
+        post_hooks: called after each run of every agent.
+        run_hooks_in_background: whether all hooks but guardrails, and but those marked
+            `@hook(run_in_background=False)`, are durable deliveries after the response.
+        plugins: plugin objects or modules, besides the installed ones.
+        settings: default: read from the environment and `hookline.toml`.
+
+    Raises:
+        ConfigurationError: two agents of one id, two different databases, nothing to serve.
+    """
+
+    def __init__(
+        self,
+        id: str | None = None,
+        *,
+        name: str | None = None,
+        agents: Sequence[Agent] | None = None,
+        db: Database | None = None,
+        pre_hooks: Sequence[Callable[..., Any]] | None = None,
+        post_hooks: Sequence[Callable[..., Any]] | None = None,
+        run_hooks_in_background: bool = False,
+        plugins: Sequence[object] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.id = id or slug(name or "") or "agent-os"
+        self.name = name or self.id
+        self.runnables = _by_key(agents or ())
+        self.run_hooks_in_background = run_hooks_in_background
+        self._db = _one_database(db, self.runnables.values())
+        self._pre_hooks = tuple(pre_hooks or ())
+        self._post_hooks = tuple(post_hooks or ())
+        self._plugin_objects = tuple(plugins or ())
+        self._settings = settings
+        self._registry: PluginRegistry | None = None
+        self._plans: dict[Key, Plan] = {}
+        self._app: Any = None
+        self._runtime: Runtime | None = None
+        self._shutting_down = False
+
+    # definition
+
+    def load(self) -> AgentOS:
+        """Read the settings, load the plugins, look up models, and plan the hooks; a second time does nothing.
+
+        Raises:
+            ConfigurationError: with the culprit's name and the mend.
+        """
+        if self._registry is not None:
+            return self
+        if self._settings is None:
+            from hookline.settings import load_settings  # pydantic-settings costs more than all of the core
+
+            self._settings = load_settings()
+        registry = PluginRegistry.from_settings(self._settings)
+        registry.load(self._plugin_objects)
+        registry.check()
+        for runnable in self.runnables.values():
+            if isinstance(runnable, Agent):
+                runnable.resolve_model(lambda provider, model_id: _make_model(registry, provider, model_id))
+            runnable.check()
+        self._plans = {key: self._plan(runnable, registry) for key, runnable in self.runnables.items()}
+        self._registry = registry
+        return self
+
+    def _plan(self, runnable: Runnable, registry: PluginRegistry) -> Plan:
+        def of_plugins(point: str) -> list[GivenHook]:
+            return [GivenHook(each.function, "plugin", each.plugin) for each in registry.implementations(point)]
+
+        server_pre = [GivenHook(function, "server") for function in self._pre_hooks]
+        server_post = [GivenHook(function, "server") for function in self._post_hooks]
+        return build_plan(
+            runnable,
+            pre=[*of_plugins("pre_run"), *server_pre],
+            post=[*server_post, *of_plugins("post_run")],
+            defaults=PlanDefaults(
+                self.settings.inline_timeout, self.settings.delivery_timeout, self.settings.delivery_retries
+            ),
+            run_in_background=self.run_hooks_in_background,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; read at `load()` unless given."""
+        if self._settings is None:
+            raise ConfigurationError("the settings are read by load(): call it first")
+        return self._settings
+
+    @property
+    def registry(self) -> PluginRegistry:
+        """The plugins; loaded at `load()`."""
+        if self._registry is None:
+            raise ConfigurationError("the plugins are loaded by load(): call it first")
+        return self._registry
+
+    @property
+    def database(self) -> Database:
+        """The one ledger: what was given, else what the settings name."""
+        if self._db is None:
+            self._db = self.registry.storage(self.settings.storage)(self.settings.database)
+            logger.warning("no db given: runs and deliveries are stored in %s", self._db.url)
+        return self._db
+
+    def plan_of(self, runnable: Runnable) -> Plan:
+        """The hooks around a runnable's runs."""
+        return self._plans[runnable.kind, runnable.id]
+
+    # serving
+
+    def get_app(self) -> Any:
+        """The application of the transport that the settings name (FastAPI by default)."""
+        self.load()
+        if self._app is None:
+            self._app = self._transport().create_app(self)
+        return self._app
+
+    def serve(
+        self,
+        app: Any | str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 7777,
+        reload: bool = False,
+        insecure: bool = False,
+    ) -> None:
+        """Serve until a signal; blocks.
+
+        Args:
+            app: what `get_app()` gave, or where it is found: `"module:app"`; `reload` needs the latter.
+            host: the address to bind; anything but loopback needs `insecure=True`, because nobody is asked who
+                they are.
+            port: the port to bind.
+            reload: start anew whenever a source file changes.
+            insecure: bind to an address that others can reach.
+
+        Raises:
+            ConfigurationError: the address is not loopback; `reload` without an import string.
+        """
+        self.load()
+        if not insecure and not _is_loopback(host):
+            raise ConfigurationError(
+                f"host={host!r} can be reached by others and nothing asks them who they are: "
+                f"serve on 127.0.0.1 behind a proxy that does, or say insecure=True (--insecure)"
+            )
+        self._transport().serve(self, app, host=host, port=port, reload=reload)
+
+    def _transport(self) -> Transport:
+        return self.registry.transport(self.settings.transport)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Open the database, start deliveries and the plugins' lifespans; at the end drain and close.
+
+        Args:
+            app: the application that is served; not used, there so that a framework can take this as its lifespan.
+
+        Raises:
+            StorageError: the database cannot be opened.
+            ConfigurationError: the lifespan is running already.
+        """
+        self.load()
+        if self._runtime is not None:
+            raise ConfigurationError(f"the lifespan of AgentOS {self.id!r} is running already")
+        self._shutting_down = False
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            self._runtime = runtime = await Runtime.open(
+                self.database,
+                runnables=self.runnables,
+                plans=self._plans,
+                points=self._points(),
+                limits=Limits(
+                    hook_threads=settings.hook_threads,
+                    tool_threads=settings.tool_threads,
+                    delivery_threads=settings.delivery_threads,
+                    delivery_concurrency=settings.delivery_concurrency,
+                    max_interruptions=settings.max_interruptions,
+                    retention=settings.retention_days * 86_400.0,
+                    store_rejected_input=settings.store_rejected_input,
+                ),
+            )
+            stack.push_async_callback(self._close, runtime)
+            await self._enter_plugins(stack)
+            yield
+
+    async def _enter_plugins(self, stack: AsyncExitStack) -> None:
+        for plugin, context in self.registry.lifespans(self):
+            try:
+                await stack.enter_async_context(context)
+            except Exception as error:  # noqa: BLE001 - the border to plugins: one that is not needed stops nobody
+                self.registry.set_failed(plugin, f"its lifespan raised {type(error).__name__}: {error}", error)
+                self.registry.check()
+
+    async def _close(self, runtime: Runtime) -> None:
+        self._shutting_down = True
+        try:
+            await runtime.close(self.settings.shutdown_timeout)
+        finally:
+            self._runtime = None
+
+    def _points(self) -> Points:
+        timeout = self.settings.inline_timeout
+        hooks = {
+            point: [
+                PointHook(
+                    each.plugin,
+                    read_callee(each.function, name=f"{each.plugin}.{point}", offered=offered, what=f"{point} hook"),
+                    timeout,
+                )
+                for each in self.registry.implementations(point)
+            ]
+            for point, offered in _POINT_ARGUMENTS.items()
+        }
+        return Points({point: found for point, found in hooks.items() if found})
+
+    # while it is served
+
+    @property
+    def _open(self) -> Runtime:
+        if self._runtime is None:
+            raise ConfigurationError(
+                f"the lifespan of AgentOS {self.id!r} is not running: serve agent_os.get_app(), "
+                f"or give your own app lifespan=agent_os.lifespan"
+            )
+        return self._runtime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the lifespan is running."""
+        return self._runtime is not None
+
+    @property
+    def storage(self) -> Storage:
+        """The ledger, opened.
+
+        Raises:
+            ConfigurationError: the lifespan is not running; the message names the line to add.
+        """
+        return self._open.storage
+
+    @property
+    def live_runs(self) -> Mapping[str, LiveRun]:
+        """The runs of this process that have not ended, by their id."""
+        return self._open.engine.live
+
+    @property
+    def abandoned(self) -> int:
+        """Hooks and tools that did not end after their time limit, and still have not."""
+        return self._runtime.abandoned if self._runtime is not None else 0
+
+    def start_run(
+        self,
+        runnable: Runnable,
+        message: str,
+        *,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dependencies: Mapping[str, Any] | None = None,
+        session_state: Mapping[str, Any] | None = None,
+        stream: bool = False,
+    ) -> LiveRun:
+        """Start a run on the serving event loop; its deliveries start once `LiveRun.hand_over()` is called.
+
+        Raises:
+            ServerBusyError: too many runs at once, or the server is shutting down.
+            ConfigurationError: the lifespan is not running.
+        """
+        runtime = self._open
+        if self._shutting_down:
+            raise ServerBusyError("the server is shutting down")
+        if len(runtime.engine.live) >= self.settings.max_concurrent_runs:
+            raise ServerBusyError(
+                f"{self.settings.max_concurrent_runs} runs are under way, which is the limit (max_concurrent_runs)",
+                retry_after=1.0,
+            )
+        request = RunRequest(
+            runnable,
+            message,
+            session_id=session_id,
+            user_id=user_id,
+            metadata=dict(metadata) if metadata else None,
+            dependencies=dict(dependencies) if dependencies else None,
+            session_state=dict(session_state) if session_state else None,
+            stream=stream,
+        )
+        return runtime.start_run(request)
+
+    def begin_shutdown(self) -> None:
+        """From now on this server is not ready and takes no new run; those under way go on."""
+        self._shutting_down = True
+
+    def wake_deliveries(self) -> None:
+        """Something became due in the ledger (a redriven delivery): look now."""
+        self._open.deliverer.wake()
+
+    async def readiness(self) -> list[str]:
+        """Why this server is not ready for runs; empty if it is."""
+        if self._runtime is None:
+            return ["the lifespan is not running"]
+        if self._shutting_down:
+            return ["shutting down"]
+        try:
+            await self._runtime.storage.check()
+        except StorageError as error:
+            return [f"storage: {error}"]
+        return []
+
+    async def drain(self) -> None:
+        """Wait until no run is under way and no delivery that is due is left; backoffs and delays are not waited for.
+
+        Raises:
+            ConfigurationError: the lifespan is not running.
+        """
+        await self._open.drain()
+
+
+def _by_key(runnables: Sequence[Runnable]) -> dict[Key, Runnable]:
+    found: dict[Key, Runnable] = {}
+    for runnable in runnables:
+        if not isinstance(runnable, Runnable):
+            raise ConfigurationError(f"AgentOS: {runnable!r} is no agent")
+        key = (runnable.kind, runnable.id)
+        if key in found:
+            raise ConfigurationError(
+                f"AgentOS: two {runnable.kind}s have the id {runnable.id!r}: give one of them another id"
+            )
+        found[key] = runnable
+    if not found:
+        raise ConfigurationError("AgentOS: there is nothing to serve: give it agents=[...]")
+    return found
+
+
+def _one_database(db: Database | None, runnables: Sequence[Runnable] | Any) -> Database | None:
+    named = {each.db.url: (each.db, f"{each.kind} {each.id!r}") for each in runnables if each.db is not None}
+    if db is not None:
+        if not isinstance(db, Database):
+            raise ConfigurationError(f"AgentOS: db={db!r} is no database; SqliteDb(db_file=...) is one")
+        named = {db.url: (db, "AgentOS"), **{url: one for url, one in named.items() if url != db.url}}
+    if len(named) > 1:
+        listing = ", ".join(f"{url} ({whose})" for url, (_, whose) in named.items())
+        raise ConfigurationError(f"AgentOS has one ledger, but {len(named)} databases are named: {listing}; keep one")
+    return next((one for one, _ in named.values()), None)
+
+
+def _make_model(registry: PluginRegistry, provider: str, model_id: str) -> Model:
+    return registry.model(provider)(model_id)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,121 @@
+"""Every exception that hookline raises, as one tree.
+
+HooklineError
+├── ConfigurationError          the app's author made a mistake: said at start, with its mend
+│   └── PluginError             a plugin cannot be used
+├── CheckError                  a guard says no
+│   ├── InputCheckError
+│   └── OutputCheckError
+├── HookError                   a hook failed, timed out, or ended in a way that no hook may
+│   └── HookTimeoutError
+├── ModelError                  the model's side failed: unreachable, refused, garbage
+├── RunNotCompletedError        raised by `RunOutput.raise_for_status()`
+├── SessionBusyError            the session is taken and `on_busy="reject"`, or the same run holds it
+├── ServerBusyError             a limit of this server is reached, or it is shutting down
+├── RunningLoopError            `run()` was called where an event loop runs
+└── StorageError                the database failed; nothing was stored by half
+    └── RunLostError            the run was taken over while this process still worked on it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hookline.runs import RunOutput
+
+
+class HooklineError(Exception):
+    """Root of all exceptions of hookline."""
+
+
+class ConfigurationError(HooklineError):
+    """A definition or a setting is wrong; the message names the culprit and the mend."""
+
+
+class PluginError(ConfigurationError):
+    """A plugin cannot be loaded or used."""
+
+
+class CheckError(HooklineError):
+    """A guard rejects the run; raise `InputCheckError` or `OutputCheckError`.
+
+    Args:
+        message: why, for the log and the ledger; it is never sent to the client.
+        check_trigger: a short machine-readable word for the rule that fired; the client gets it.
+        additional_data: anything JSON can hold, kept with the run.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        check_trigger: str | None = None,
+        additional_data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.check_trigger = check_trigger
+        self.additional_data = dict(additional_data or {})
+
+
+class InputCheckError(CheckError):
+    """The input is not acceptable: the run is rejected."""
+
+
+class OutputCheckError(CheckError):
+    """The output is not acceptable: the run is rejected and its text is withheld."""
+
+
+class HookError(HooklineError):
+    """A hook failed in a way that fails its run."""
+
+
+class HookTimeoutError(HookError):
+    """A hook or a tool did not end within its time limit."""
+
+
+class ModelError(HooklineError):
+    """The model could not answer.
+
+    Args:
+        message: what happened, without secrets.
+        status_code: the provider's HTTP status, when there was one.
+    """
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class RunNotCompletedError(HooklineError):
+    """A run ended as rejected, failed or cancelled; `run_output` is that run."""
+
+    def __init__(self, run_output: RunOutput) -> None:
+        why = run_output.error.message if run_output.error else run_output.reason
+        super().__init__(f"run {run_output.run_id} is {run_output.status}: {why or 'no reason given'}")
+        self.run_output = run_output
+
+
+class SessionBusyError(HooklineError):
+    """Another run holds the session."""
+
+
+class ServerBusyError(HooklineError):
+    """The server takes no further run now; `retry_after` is in seconds, None while it shuts down."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RunningLoopError(HooklineError, RuntimeError):
+    """`run()` was called where an event loop runs: await `arun()` there."""
+
+
+class StorageError(HooklineError):
+    """The storage could not do an operation; what it belonged to was not stored."""
+
+
+class RunLostError(StorageError):
+    """The run is no longer this process's: another one took it over after a silence."""

@@ -1,0 +1,141 @@
+"""Threads of hookline's own: daemon ones, so that a blocked hook never keeps the process from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Result(Generic[T]):
+    """What a call came to: its value, or what it raised.
+
+    A plain pair, because an asyncio future refuses `StopIteration` and an event loop ends at `SystemExit`.
+    """
+
+    value: T | None = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    call: Callable[[], Any]
+    context: contextvars.Context
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Result[Any]]
+    begun: bool = False
+    abandoned: bool = False
+
+
+class DaemonThreads:
+    """At most `limit` daemon threads that call sync functions for the event loops of this process.
+
+    A call that is given up while it runs keeps its thread: it is counted in `abandoned`, and another thread may take
+    its place, up to `limit` of them.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.abandoned = 0
+        self._threads = 0
+        self._idle = 0
+        self._jobs: deque[_Job] = deque()
+        self._changed = threading.Condition()
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Call it in a thread; returns its value or raises what it raised."""
+        result = await self.submit(call)
+        if result.error is not None:
+            raise result.error
+        return cast("T", result.value)
+
+    def submit(self, call: Callable[[], T]) -> asyncio.Future[Result[T]]:
+        """Call it in a thread, in a copy of the present context; the future never holds an exception."""
+        loop = asyncio.get_running_loop()
+        job = _Job(call, contextvars.copy_context(), loop, loop.create_future())
+        with self._changed:
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+            elif self._threads < self.limit + min(self.abandoned, self.limit):
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"{self.name}-{self._threads}", daemon=True).start()
+        job.done.add_done_callback(lambda done: self._abandon(job) if done.cancelled() else None)
+        return job.done
+
+    def _abandon(self, job: _Job) -> None:
+        with self._changed:
+            if job.begun:
+                job.abandoned = True
+                self.abandoned += 1
+            else:
+                with contextlib.suppress(ValueError):  # begun and ended meanwhile
+                    self._jobs.remove(job)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs:
+                    self._idle += 1
+                    self._changed.wait()
+                    self._idle -= 1
+                job = self._jobs.popleft()
+                job.begun = True
+            result = _call(job)
+            with self._changed:
+                job.begun = False
+                surplus = False
+                if job.abandoned:
+                    self.abandoned -= 1
+                    surplus = self._threads > self.limit + min(self.abandoned, self.limit)
+                if surplus:
+                    self._threads -= 1
+            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
+                job.loop.call_soon_threadsafe(_deliver, job.done, result)
+            del job, result
+            if surplus:
+                return
+
+
+def _call(job: _Job) -> Result[Any]:
+    try:
+        return Result(job.context.run(job.call))
+    except BaseException as error:  # noqa: BLE001 - the border to hooks and tools: whatever they raise is a result
+        return Result(error=error)
+
+
+def _deliver(done: asyncio.Future[Result[Any]], result: Result[Any]) -> None:
+    if not done.done():
+        done.set_result(result)
+
+
+class LoopThread:
+    """An event loop that runs for ever in a daemon thread, started at first use."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True).start()
+            return self._loop
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the loop, in the caller's context."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
