@@ -1,0 +1,175 @@
+"""Deliveries as people see them: listing, redriving, discarding, pruning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select, update
+
+from hookline.storage import DeliveryFilter, DeliveryRecord, Page
+from hookline_sql import cursors
+from hookline_sql.lines import Lines
+from hookline_sql.records import attempts_from, record_columns, record_from
+from hookline_sql.schema import Tables
+from hookline_sql.statements import (
+    DEAD,
+    DELIVERED,
+    DISCARDED,
+    OUT_OF_LINE,
+    PARKED,
+    PENDING,
+    WAITING,
+    ZERO,
+    int_param,
+    text_param,
+    time_param,
+)
+
+PRUNE_AT_ONCE = 500
+"""How many deliveries one transaction deletes, so that runs do not wait long for the ledger meanwhile."""
+
+
+class Deliveries:
+    """The operations on single deliveries, each a function of a connection in a transaction."""
+
+    def __init__(self, tables: Tables, lines: Lines) -> None:
+        self._lines = lines
+        self._deliveries = tables.deliveries
+        self._write_reading(tables)
+        self._write_changes(tables)
+        self._write_pruning(tables)
+
+    def _write_reading(self, tables: Tables) -> None:
+        deliveries, attempts = tables.deliveries, tables.attempts
+        shown = (attempts.c.started_at, attempts.c.duration, attempts.c.outcome, attempts.c.error)
+        self._get = select(*record_columns(deliveries)).where(deliveries.c.delivery_id == text_param("id"))
+        self._attempts = select(*shown).where(attempts.c.delivery_id == text_param("id")).order_by(attempts.c.number)
+        self._of_run = (
+            select(*record_columns(deliveries))
+            .where(deliveries.c.run_id == text_param("run"))
+            .order_by(deliveries.c.position, deliveries.c.seq)
+        )
+        self._attempts_of_run = (
+            select(attempts.c.delivery_id, *shown)
+            .join_from(deliveries, attempts, attempts.c.delivery_id == deliveries.c.delivery_id)
+            .where(deliveries.c.run_id == text_param("run"))
+            .order_by(attempts.c.delivery_id, attempts.c.number)
+        )
+        self._page = (
+            select(*record_columns(deliveries), deliveries.c.seq)
+            .where(deliveries.c.seq < int_param("before"))
+            .order_by(deliveries.c.seq.desc())
+            .limit(int_param("count"))
+        )
+
+    def _write_changes(self, tables: Tables) -> None:
+        deliveries = tables.deliveries
+        one = update(deliveries).where(deliveries.c.delivery_id == text_param("id"))
+        self._redrive = (
+            one.where(deliveries.c.status.in_([DEAD, PARKED]))
+            .values(
+                status=PENDING,
+                in_line=OUT_OF_LINE,
+                due_at=time_param("now"),
+                fence=deliveries.c.fence + 1,
+                attempt_count=ZERO,
+                interruptions=ZERO,
+                finished_at=None,
+            )
+            .returning(deliveries.c.seq)
+        )
+        self._was_head = select(deliveries.c.run_id, deliveries.c.in_line & (deliveries.c.status == PENDING)).where(
+            deliveries.c.delivery_id == text_param("id"),
+            deliveries.c.status.in_([WAITING, PENDING, PARKED]),
+        )
+        self._discard = one.values(
+            status=DISCARDED,
+            in_line=OUT_OF_LINE,
+            due_at=None,
+            fence=deliveries.c.fence + 1,
+            discard_reason=text_param("reason"),
+            finished_at=time_param("now"),
+        )
+
+    def _write_pruning(self, tables: Tables) -> None:
+        deliveries, attempts = tables.deliveries, tables.attempts
+        old = (
+            select(deliveries.c.seq)
+            .where(
+                deliveries.c.status.in_([DELIVERED, DISCARDED]),
+                deliveries.c.finished_at < time_param("before"),
+            )
+            .order_by(deliveries.c.finished_at, deliveries.c.seq)
+            .limit(int_param("count"))
+        )
+        ids = select(deliveries.c.delivery_id).where(deliveries.c.seq.in_(old))
+        self._prune_attempts = delete(attempts).where(attempts.c.delivery_id.in_(ids))
+        self._prune = delete(deliveries).where(deliveries.c.seq.in_(old))
+
+    def get(self, connection: Connection, delivery_id: str) -> DeliveryRecord | None:
+        """One delivery with its attempts."""
+        row = connection.execute(self._get, {"id": delivery_id}).first()
+        if row is None:
+            return None
+        record = record_from(row)
+        record.attempts = attempts_from(connection.execute(self._attempts, {"id": delivery_id}).all())
+        return record
+
+    def of_run(self, connection: Connection, run_id: str) -> list[DeliveryRecord]:
+        """A run's deliveries with their attempts, in the order of the line."""
+        records = [record_from(row) for row in connection.execute(self._of_run, {"run": run_id})]
+        attempts: dict[str, list[Any]] = {record.delivery.delivery_id: [] for record in records}
+        for delivery_id, *attempt in connection.execute(self._attempts_of_run, {"run": run_id}):
+            attempts[delivery_id].append(attempt)
+        for record in records:
+            record.attempts = attempts_from(attempts[record.delivery.delivery_id])
+        return records
+
+    def page(
+        self, connection: Connection, where: DeliveryFilter, limit: int, cursor: str | None
+    ) -> Page[DeliveryRecord]:
+        """Deliveries without their attempts, newest first."""
+        params = {"before": cursors.before(cursor), "count": limit + 1}
+        rows = connection.execute(self.filtered(where), params).all()
+        return cursors.page_of(rows, limit, record_from)
+
+    def filtered(self, where: DeliveryFilter) -> Select[Any]:
+        """The listing of what a filter lets through."""
+        columns = self._deliveries.c
+        statement = self._page
+        for column, wanted in (
+            (columns.status, where.status),
+            (columns.run_id, where.run_id),
+            (columns.hook, where.hook),
+            (columns.user_id, where.user_id),
+        ):
+            if wanted is not None:
+                statement = statement.where(column == wanted)
+        return statement
+
+    def redrive(self, connection: Connection, delivery_id: str, now: float) -> DeliveryRecord | None:
+        """Give a dead or parked delivery fresh attempts; its fence grows, so that older words on it are ignored."""
+        if connection.execute(self._redrive, {"id": delivery_id, "now": now}).first() is None:
+            return None
+        return self.get(connection, delivery_id)
+
+    def discard(self, connection: Connection, delivery_id: str, reason: str, now: float) -> DeliveryRecord | None:
+        """End a delivery that nobody is executing.
+
+        Only the head of a line gives up its place: what follows a waiting one has a head already, or belongs to a run
+        that is not finished.
+        """
+        row = connection.execute(self._was_head, {"id": delivery_id}).first()
+        if row is None:
+            return None
+        run_id, was_head = row
+        connection.execute(self._discard, {"id": delivery_id, "reason": reason, "now": now})
+        if was_head:
+            self._lines.promote(connection, run_id, now)
+        return self.get(connection, delivery_id)
+
+    def prune(self, connection: Connection, before: float) -> int:
+        """Delete some of the old deliveries that are done with; fewer than `PRUNE_AT_ONCE` means: all."""
+        params = {"before": before, "count": PRUNE_AT_ONCE}
+        connection.execute(self._prune_attempts, params)
+        return connection.execute(self._prune, params).rowcount

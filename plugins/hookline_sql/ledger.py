@@ -1,0 +1,131 @@
+"""An open ledger: its connections, threads and operations; equal descriptions share one within a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from hookline.errors import StorageError
+from hookline_sql.database import SqliteDb
+from hookline_sql.deliveries import Deliveries
+from hookline_sql.engine import check_sqlite_version, make_engine, use_write_ahead_log
+from hookline_sql.exchange import Exchanges
+from hookline_sql.failures import is_locked, storage_error
+from hookline_sql.lines import Lines
+from hookline_sql.readers import Readers
+from hookline_sql.runs import Runs
+from hookline_sql.schema import Tables
+from hookline_sql.servers import Servers
+from hookline_sql.sessions import Sessions
+from hookline_sql.upgrade import prepare
+from hookline_sql.writer import Writer
+
+logger = logging.getLogger("hookline.sql")
+
+CLOSE_SECONDS = 10.0
+"""How long closing waits for the threads; they are daemons, so the process ends without them too."""
+
+
+class Ledger:
+    """An open database file.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+
+    def __init__(self, description: SqliteDb) -> None:
+        self.description = description
+        self.uses = 0
+        self.tables = Tables(description.table_prefix)
+        self.lines = Lines(self.tables)
+        self.sessions = Sessions(self.tables)
+        self.runs = Runs(self.tables, self.sessions, self.lines)
+        self.servers = Servers(self.tables, self.lines)
+        self.exchanges = Exchanges(self.tables, self.lines)
+        self.deliveries = Deliveries(self.tables, self.lines)
+        file = str(description.file)
+        engine, connection = _connect(description, self.tables)
+        self.writer = Writer(connection, file, description.busy_timeout)
+        self.readers = Readers(engine, file)
+
+    async def close(self) -> None:
+        """Finish what waits, end the threads, close the file."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.readers.close()
+                await self.writer.close()
+        except TimeoutError:
+            logger.warning("%s is still busy after %g s: it is left open", self.description.url, CLOSE_SECONDS)
+
+
+class Ledgers:
+    """The open ledgers of this process, each counted by those who use it."""
+
+    def __init__(self) -> None:
+        self._open: dict[SqliteDb, Ledger] = {}
+        self._lock = threading.Lock()
+
+    def open(self, description: SqliteDb) -> Ledger:
+        """The one ledger of that description, opened if nobody has it open."""
+        with self._lock:
+            ledger = self._open.get(description)
+            if ledger is None:
+                ledger = self._open[description] = Ledger(description)
+            ledger.uses += 1
+            return ledger
+
+    async def release(self, ledger: Ledger) -> None:
+        """Give a ledger back; the last one to do so closes it."""
+        with self._lock:
+            ledger.uses -= 1
+            if ledger.uses:
+                return
+            del self._open[ledger.description]
+        await ledger.close()
+
+
+def _connect(description: SqliteDb, tables: Tables) -> tuple[Engine, Connection]:
+    check_sqlite_version()
+    file, timeout = description.file, description.busy_timeout
+    if description.migrate == "auto":
+        _make_folder(file.parent)
+    elif not file.is_file():
+        raise StorageError(f"{file} does not exist: make it with migrate='auto', or give another db_file")
+    engine = make_engine(file, synchronous=description.synchronous, busy_timeout=timeout)
+    with contextlib.ExitStack() as undo:
+        try:
+            connection = engine.connect()
+            undo.callback(connection.close)
+            use_write_ahead_log(connection, file, timeout)
+            prepare(connection, tables, migrate=description.migrate, file=str(file))
+            _try_to_write(connection)
+        except SQLAlchemyError as error:
+            raise storage_error(error, str(file)) from error
+        undo.pop_all()
+    return engine, connection
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the folder {folder} cannot be made ({error.strerror}): make it yourself, or give another db_file"
+        ) from error
+
+
+def _try_to_write(connection: Connection) -> None:
+    """Find out now, rather than at the first run, that the file cannot be written; a lock is no hindrance."""
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+    finally:
+        connection.rollback()

@@ -1,0 +1,136 @@
+"""Lines: the deliveries of one run in the order of their positions, of which only the head may be started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, exists, insert, select, update
+
+from hookline.storage import RESERVE_SECONDS, NewDelivery, RunRecord
+from hookline_sql.schema import Tables
+from hookline_sql.statements import (
+    IN_LINE,
+    PENDING,
+    RUNNING,
+    WAITING,
+    ZERO,
+    int_param,
+    text_param,
+    time_param,
+)
+
+AttemptRow = tuple[str, int, float, float, str, str | None]
+"""`delivery_id, number, started_at, duration, outcome, error`."""
+
+
+class Lines:
+    """What several operations do with lines, each a function of a connection in a transaction."""
+
+    def __init__(self, tables: Tables) -> None:
+        deliveries, attempts = tables.deliveries, tables.attempts
+        self._insert = insert(deliveries).values(
+            delivery_id=text_param("delivery_id"),
+            run_id=text_param("run_id"),
+            runnable_id=text_param("runnable_id"),
+            user_id=text_param("user_id"),
+            phase=text_param("phase"),
+            hook=text_param("hook"),
+            plugin=text_param("plugin"),
+            position=int_param("position"),
+            status=text_param("status"),
+            in_line=int_param("in_line"),
+            max_attempts=int_param("max_attempts"),
+            due_at=time_param("due_at"),
+            created_at=time_param("created_at"),
+            fence=ZERO,
+            attempt_count=ZERO,
+            interruptions=ZERO,
+        )
+        self._insert_attempt = insert(attempts)
+        ahead = deliveries.alias()
+        following = deliveries.alias()
+        head = (
+            select(following.c.seq)
+            .where(following.c.run_id == text_param("run"), following.c.status == WAITING)
+            .order_by(following.c.position, following.c.seq)
+            .limit(1)
+        )
+        in_line = exists().where(
+            ahead.c.run_id == text_param("run"),
+            ahead.c.in_line == IN_LINE,
+            ahead.c.status.in_([PENDING, RUNNING]),
+        )
+        self._promote = (
+            update(deliveries)
+            .where(deliveries.c.seq == head.scalar_subquery(), ~in_line)
+            .values(status=PENDING, due_at=time_param("due"))
+        )
+        self._release = (
+            update(deliveries)
+            .where(
+                deliveries.c.run_id == text_param("run"),
+                deliveries.c.in_line == IN_LINE,
+                deliveries.c.status == PENDING,
+            )
+            .values(due_at=time_param("due"))
+        )
+
+    def add(self, connection: Connection, run: RunRecord, deliveries: Sequence[NewDelivery], now: float) -> None:
+        """Store new deliveries, all `waiting` but those that were delayed."""
+        if deliveries:
+            connection.execute(self._insert, [_new_row(run, new, now) for new in deliveries])
+
+    def add_and_reserve(
+        self,
+        connection: Connection,
+        run: RunRecord,
+        deliveries: Sequence[NewDelivery],
+        *,
+        now: float,
+        is_new: bool,
+    ) -> None:
+        """Store the last deliveries of a finished run; the head of its line is reserved for its server.
+
+        `is_new`: the run has no deliveries yet. Positions go on where those stored before end.
+        """
+        due = now + RESERVE_SECONDS
+        rows = [_new_row(run, new, now) for new in deliveries]
+        if is_new or not self.promote(connection, run.run_id, due):
+            head = next((row for row in rows if row["in_line"]), None)
+            if head is not None:
+                head["status"], head["due_at"] = "pending", due
+        if rows:
+            connection.execute(self._insert, rows)
+
+    def promote(self, connection: Connection, run_id: str, due: float) -> bool:
+        """Make the next waiting delivery `pending` unless one of its line is already; returns whether it did."""
+        return connection.execute(self._promote, {"run": run_id, "due": due}).rowcount > 0
+
+    def release(self, connection: Connection, run_id: str, now: float) -> None:
+        """Make the head of a line due at once."""
+        connection.execute(self._release, {"run": run_id, "due": now})
+
+    def add_attempts(self, connection: Connection, attempts: Sequence[AttemptRow]) -> None:
+        """Write attempts down."""
+        if attempts:
+            names = ("delivery_id", "number", "started_at", "duration", "outcome", "error")
+            connection.execute(self._insert_attempt, [dict(zip(names, row, strict=True)) for row in attempts])
+
+
+def _new_row(run: RunRecord, new: NewDelivery, now: float) -> dict[str, object]:
+    delayed = new.due_at is not None
+    return {
+        "delivery_id": new.delivery_id,
+        "run_id": run.run_id,
+        "runnable_id": run.runnable_id,
+        "user_id": run.user_id,
+        "phase": new.phase,
+        "hook": new.hook,
+        "plugin": new.plugin,
+        "position": new.position,
+        "status": "pending" if delayed else "waiting",
+        "in_line": int(not delayed),
+        "max_attempts": new.max_attempts,
+        "due_at": new.due_at,
+        "created_at": now,
+    }

@@ -1,0 +1,179 @@
+"""The ledger's tables, as SQLAlchemy describes them; a migration in `migrations/versions` says the same in steps."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+HEAD = "0001"
+"""The schema's revision: that of the newest migration."""
+
+NAMES = ("sessions", "runs", "deliveries", "attempts", "servers")
+
+
+def version_table_name(prefix: str) -> str:
+    """The table that holds the schema's revision; alembic keeps it too."""
+    return f"{prefix}alembic_version"
+
+
+class Tables:
+    """All tables of one ledger; every name begins with `prefix`.
+
+    Instants are seconds since the epoch. `seq` gives the order of creation: listings and cursors go by it.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.metadata = MetaData()
+        self.sessions = self._sessions()
+        self.runs = self._runs()
+        self.deliveries = self._deliveries()
+        self.attempts = self._attempts()
+        self.servers = self._servers()
+
+    @cached_property
+    def version(self) -> Table:
+        """The table of the schema's revision, just as alembic makes it."""
+        name = version_table_name(self.prefix)
+        return Table(
+            name,
+            MetaData(),
+            Column("version_num", String(32), nullable=False),
+            PrimaryKeyConstraint("version_num", name=f"{name}_pkc"),
+        )
+
+    def _sessions(self) -> Table:
+        name = f"{self.prefix}sessions"
+        return Table(
+            name,
+            self.metadata,
+            Column("seq", Integer, primary_key=True),
+            Column("session_id", Text, nullable=False),
+            Column("user_id", Text),
+            Column("state", Text, nullable=False),
+            Column("version", Integer, nullable=False),
+            Column("active_run_id", Text),
+            Column("active_server_id", Text),
+            Column("created_at", Float, nullable=False),
+            Column("updated_at", Float, nullable=False),
+            UniqueConstraint("session_id", name=f"{name}_session_id_key"),
+            Index(f"{name}_user", "user_id", "seq", sqlite_where=text("user_id IS NOT NULL")),
+            Index(f"{name}_active", "active_server_id", sqlite_where=text("active_server_id IS NOT NULL")),
+        )
+
+    def _runs(self) -> Table:
+        name = f"{self.prefix}runs"
+        return Table(
+            name,
+            self.metadata,
+            Column("seq", Integer, primary_key=True),
+            Column("run_id", Text, nullable=False),
+            Column("session_id", Text, nullable=False),
+            Column("user_id", Text),
+            Column("runnable_kind", Text, nullable=False),
+            Column("runnable_id", Text, nullable=False),
+            Column("server_id", Text, nullable=False),
+            Column("created_at", Float, nullable=False),
+            Column("status", Text, nullable=False),
+            Column("reason", Text),
+            Column("parent_run_id", Text),
+            Column("traceparent", Text),
+            Column("finished_at", Float),
+            Column("format_version", Integer, nullable=False),
+            Column("input", Text),
+            Column("metadata", Text, nullable=False),
+            Column("hook_calls", Text, nullable=False),
+            Column("snapshot", Text, nullable=False),
+            Column("document", Text),
+            UniqueConstraint("run_id", name=f"{name}_run_id_key"),
+            Index(f"{name}_session", "session_id", "seq"),
+            Index(f"{name}_running", "server_id", sqlite_where=text("status = 'running'")),
+        )
+
+    def _deliveries(self) -> Table:
+        name = f"{self.prefix}deliveries"
+        return Table(
+            name,
+            self.metadata,
+            Column("seq", Integer, primary_key=True),
+            Column("delivery_id", Text, nullable=False),
+            Column("run_id", Text, nullable=False),
+            Column("runnable_id", Text, nullable=False),
+            Column("user_id", Text),
+            Column("phase", Text, nullable=False),
+            Column("hook", Text, nullable=False),
+            Column("plugin", Text),
+            Column("position", Integer, nullable=False),
+            Column("status", Text, nullable=False),
+            Column("in_line", Boolean, nullable=False),
+            Column("server_id", Text),
+            Column("fence", Integer, nullable=False),
+            Column("attempt_count", Integer, nullable=False),
+            Column("max_attempts", Integer, nullable=False),
+            Column("interruptions", Integer, nullable=False),
+            Column("due_at", Float),
+            Column("started_at", Float),
+            Column("lease_expires_at", Float),
+            Column("created_at", Float, nullable=False),
+            Column("finished_at", Float),
+            Column("discard_reason", Text),
+            Column("last_error", Text),
+            UniqueConstraint("delivery_id", name=f"{name}_delivery_id_key"),
+            Index(f"{name}_line", "run_id", "position"),
+            Index(f"{name}_due", "due_at", sqlite_where=text("status = 'pending'")),
+            Index(f"{name}_running", "server_id", sqlite_where=text("status = 'running'")),
+            Index(f"{name}_status", "status", "seq"),
+            Index(
+                f"{name}_finished",
+                "finished_at",
+                "seq",
+                sqlite_where=text("status IN ('delivered', 'discarded')"),
+            ),
+            Index(f"{name}_user", "user_id", "seq", sqlite_where=text("user_id IS NOT NULL")),
+        )
+
+    def _attempts(self) -> Table:
+        """Attempts; `number` is the delivery's fence during the attempt: unique, and growing from start to start."""
+        name = f"{self.prefix}attempts"
+        return Table(
+            name,
+            self.metadata,
+            Column("delivery_id", Text, nullable=False),
+            Column("number", Integer, nullable=False),
+            Column("started_at", Float, nullable=False),
+            Column("duration", Float, nullable=False),
+            Column("outcome", Text, nullable=False),
+            Column("error", Text),
+            PrimaryKeyConstraint("delivery_id", "number", name=f"{name}_pkey"),
+            sqlite_with_rowid=False,
+        )
+
+    def _servers(self) -> Table:
+        name = f"{self.prefix}servers"
+        return Table(
+            name,
+            self.metadata,
+            Column("server_id", Text, nullable=False),
+            Column("host", Text, nullable=False),
+            Column("boot_id", Text, nullable=False),
+            Column("pid_namespace", Text, nullable=False),
+            Column("pid", Integer, nullable=False),
+            Column("pid_started", Integer, nullable=False),
+            Column("started_at", Float, nullable=False),
+            Column("heartbeat_at", Float, nullable=False),
+            PrimaryKeyConstraint("server_id", name=f"{name}_pkey"),
+        )

@@ -1,0 +1,135 @@
+"""Servers: their heartbeats, and what is set free when one falls silent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from hookline.storage import LEASE_SECONDS, SILENT_SECONDS, RunRecord, ServerRecord, TakeOver
+from hookline_sql.lines import Lines
+from hookline_sql.records import (
+    SERVER_FIELDS,
+    run_columns,
+    run_from,
+    server_columns,
+    server_from,
+    server_values,
+)
+from hookline_sql.schema import Tables
+from hookline_sql.statements import (
+    DEAD,
+    OUT_OF_LINE,
+    PENDING,
+    RUNNING,
+    ids_param,
+    int_param,
+    text_param,
+    time_param,
+)
+
+
+class Servers:
+    """The operations on servers, each a function of a connection in a transaction."""
+
+    def __init__(self, tables: Tables, lines: Lines) -> None:
+        self._lines = lines
+        runs, servers, deliveries, sessions = tables.runs, tables.servers, tables.deliveries, tables.sessions
+        upsert = insert(servers).values({name: text_param(name) for name in SERVER_FIELDS})
+        self._beat = upsert.on_conflict_do_update(
+            index_elements=[servers.c.server_id],
+            set_={name: upsert.excluded[name] for name in SERVER_FIELDS if name != "server_id"},
+        )
+        self._renew = (
+            update(deliveries)
+            .where(deliveries.c.server_id == text_param("me"), deliveries.c.status == RUNNING)
+            .values(lease_expires_at=time_param("lease"))
+        )
+        self._list = select(*server_columns(servers)).order_by(servers.c.started_at, servers.c.server_id)
+        known = select(servers.c.server_id).where(servers.c.server_id == runs.c.server_id)
+        self._orphans = (
+            select(*run_columns(runs))
+            .where(runs.c.status == RUNNING, or_(runs.c.server_id.in_(ids_param("servers")), ~known.exists()))
+            .order_by(runs.c.seq)
+        )
+        self._delete = delete(servers).where(servers.c.server_id.in_(ids_param("servers")))
+        self._unlock = (
+            update(sessions)
+            .where(sessions.c.active_server_id.in_(ids_param("servers")))
+            .values(active_run_id=None, active_server_id=None)
+        )
+        self._lost = select(
+            deliveries.c.delivery_id,
+            deliveries.c.run_id,
+            deliveries.c.fence,
+            deliveries.c.started_at,
+            deliveries.c.interruptions,
+            deliveries.c.server_id,
+        ).where(
+            deliveries.c.status == RUNNING,
+            or_(
+                deliveries.c.server_id.in_(ids_param("servers")),
+                (deliveries.c.lease_expires_at < time_param("expired")) & (deliveries.c.server_id != text_param("me")),
+            ),
+        )
+        dead = int_param("is_dead") == 1
+        self._set_free = (
+            update(deliveries)
+            .where(deliveries.c.delivery_id == text_param("id"))
+            .values(
+                status=case((dead, DEAD), else_=PENDING),
+                in_line=case((dead, OUT_OF_LINE), else_=deliveries.c.in_line),
+                due_at=case((dead, None), else_=time_param("now")),
+                finished_at=case((dead, time_param("now")), else_=None),
+                last_error=func.coalesce(text_param("problem"), deliveries.c.last_error),
+                attempt_count=deliveries.c.attempt_count - 1,
+                interruptions=deliveries.c.interruptions + 1,
+                fence=deliveries.c.fence + 1,
+                server_id=None,
+                started_at=None,
+                lease_expires_at=None,
+            )
+        )
+
+    def beat(self, connection: Connection, server: ServerRecord) -> None:
+        """Write the server's row, renew its leases."""
+        connection.execute(self._beat, server_values(server))
+        connection.execute(self._renew, {"me": server.server_id, "lease": server.heartbeat_at + LEASE_SECONDS})
+
+    def all(self, connection: Connection) -> list[ServerRecord]:
+        """Every server, oldest first."""
+        return [server_from(row) for row in connection.execute(self._list)]
+
+    def list_orphans(self, connection: Connection, server_ids: Collection[str]) -> list[RunRecord]:
+        """The runs that nobody executes any more, oldest first."""
+        return [run_from(row) for row in connection.execute(self._orphans, {"servers": list(server_ids)})]
+
+    def retire(self, connection: Connection, server_id: str) -> None:
+        """Delete a server's row."""
+        connection.execute(self._delete, {"servers": [server_id]})
+
+    def take_over(self, connection: Connection, request: TakeOver) -> int:
+        """Set free what silent servers held."""
+        servers = {"servers": list(request.server_ids)}
+        expired = request.now - (SILENT_SECONDS - LEASE_SECONDS)
+        lost = connection.execute(self._lost, {**servers, "expired": expired, "me": request.server_id}).all()
+        ended_lines: dict[str, None] = {}
+        attempts = []
+        freed = []
+        for delivery_id, run_id, fence, started_at, interruptions, server_id in lost:
+            began = request.now if started_at is None else started_at
+            attempts.append((delivery_id, fence, began, max(0.0, request.now - began), "interrupted", None))
+            is_dead = interruptions + 1 >= request.max_interruptions
+            problem = f"interrupted {interruptions + 1} times, last on server {server_id}" if is_dead else None
+            freed.append({"id": delivery_id, "is_dead": int(is_dead), "now": request.now, "problem": problem})
+            if is_dead:
+                ended_lines[run_id] = None
+        self._lines.add_attempts(connection, attempts)
+        if freed:
+            connection.execute(self._set_free, freed)
+        for run_id in ended_lines:
+            self._lines.promote(connection, run_id, request.now)
+        connection.execute(self._unlock, servers)
+        connection.execute(self._delete, servers)
+        return len(freed)

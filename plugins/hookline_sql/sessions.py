@@ -1,0 +1,126 @@
+"""Sessions: locked by one run at a time."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, or_, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from hookline.sessions import Session
+from hookline.storage import LockedSession, Page, SessionLock
+from hookline_sql import cursors
+from hookline_sql.records import session_columns, session_from
+from hookline_sql.schema import Tables
+from hookline_sql.statements import COMPLETED, ONE, int_param, text_param, time_param
+
+
+class Sessions:
+    """The operations on sessions, each a function of a connection in a transaction."""
+
+    def __init__(self, tables: Tables) -> None:
+        sessions, runs = tables.sessions, tables.runs
+        upsert = insert(sessions).values(
+            session_id=text_param("session_id"),
+            user_id=text_param("user_id"),
+            state=text_param("state"),
+            version=ONE,
+            active_run_id=text_param("run_id"),
+            active_server_id=text_param("server_id"),
+            created_at=time_param("now"),
+            updated_at=time_param("now"),
+        )
+        self._lock = upsert.on_conflict_do_update(
+            index_elements=[sessions.c.session_id],
+            set_={
+                "active_run_id": upsert.excluded.active_run_id,
+                "active_server_id": upsert.excluded.active_server_id,
+            },
+            where=or_(
+                sessions.c.active_run_id.is_(None),
+                sessions.c.active_run_id == upsert.excluded.active_run_id,
+            ),
+        ).returning(sessions.c.user_id, sessions.c.state, sessions.c.created_at, sessions.c.updated_at)
+        self._history = (
+            select(runs.c.document)
+            .where(
+                runs.c.session_id == text_param("session_id"),
+                runs.c.runnable_id == text_param("runnable_id"),
+                runs.c.status == COMPLETED,
+                runs.c.parent_run_id.is_(None),
+                runs.c.document.is_not(None),
+            )
+            .order_by(runs.c.seq.desc())
+            .limit(int_param("count"))
+        )
+        held = (
+            update(sessions)
+            .where(sessions.c.session_id == text_param("id"), sessions.c.active_run_id == text_param("run"))
+            .values(active_run_id=None, active_server_id=None)
+        )
+        self._unlock = held
+        self._finish = held.values(updated_at=time_param("now"))
+        self._finish_with_state = self._finish.values(state=text_param("new_state"), version=sessions.c.version + 1)
+        self._get = select(*session_columns(sessions)).where(sessions.c.session_id == text_param("id"))
+        self._page = (
+            select(*session_columns(sessions), sessions.c.seq)
+            .where(sessions.c.seq < int_param("before"))
+            .order_by(sessions.c.seq.desc())
+            .limit(int_param("count"))
+        )
+        self._page_of_user = self._page.where(sessions.c.user_id == text_param("user"))
+
+    def lock(self, connection: Connection, request: SessionLock) -> LockedSession | None:
+        """Take the session for a run unless another one has it; `session.session_state` is left to the caller."""
+        row = connection.execute(
+            self._lock,
+            {
+                "session_id": request.session_id,
+                "user_id": request.user_id,
+                "state": request.state,
+                "run_id": request.run_id,
+                "server_id": request.server_id,
+                "now": request.now,
+            },
+        ).first()
+        if row is None:
+            return None
+        user_id, state, created_at, updated_at = row
+        session = Session(request.session_id, user_id, {}, created_at, updated_at)
+        return LockedSession(session, state, self._history_for(connection, request))
+
+    def _history_for(self, connection: Connection, request: SessionLock) -> list[str]:
+        if request.history_runs <= 0:
+            return []
+        wanted = {
+            "session_id": request.session_id,
+            "runnable_id": request.runnable_id,
+            "count": request.history_runs,
+        }
+        documents: list[str] = list(connection.execute(self._history, wanted).scalars())
+        documents.reverse()
+        return documents
+
+    def unlock(self, connection: Connection, session_id: str, run_id: str) -> None:
+        """Give the session back if it is this run's."""
+        connection.execute(self._unlock, {"id": session_id, "run": run_id})
+
+    def finish(self, connection: Connection, session_id: str, run_id: str, state: str | None, now: float) -> None:
+        """Give the session back with its new state, if it is this run's: who lost it may not write to it."""
+        params: dict[str, object] = {"id": session_id, "run": run_id, "now": now}
+        if state is None:
+            connection.execute(self._finish, params)
+        else:
+            connection.execute(self._finish_with_state, {**params, "new_state": state})
+
+    def get(self, connection: Connection, session_id: str) -> Session | None:
+        """One session."""
+        row = connection.execute(self._get, {"id": session_id}).first()
+        return None if row is None else session_from(row)
+
+    def page(self, connection: Connection, user_id: str | None, limit: int, cursor: str | None) -> Page[Session]:
+        """Sessions, most recently created first."""
+        params: dict[str, object] = {"before": cursors.before(cursor), "count": limit + 1}
+        if user_id is None:
+            rows = connection.execute(self._page, params).all()
+        else:
+            rows = connection.execute(self._page_of_user, {**params, "user": user_id}).all()
+        return cursors.page_of(rows, limit, session_from)
