@@ -1,0 +1,146 @@
+"""The FastAPI app: all routes, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from hookline import AgentOS, HooklineError
+from hookline_fastapi import openapi, schemas
+from hookline_fastapi.definitions import Definitions, Wellbeing
+from hookline_fastapi.openapi import problem, problems
+from hookline_fastapi.problems import Problem
+from hookline_fastapi.resources import Deliveries, Runs, Sessions
+from hookline_fastapi.routing import BareRoute, HooklineRoute, handle_error
+from hookline_fastapi.run_endpoint import RunEndpoint
+from hookline_fastapi.settings import read_settings
+
+DESCRIPTION = (
+    "Runs of agents, with everything around them. Times are RFC 3339 in UTC, durations are seconds. "
+    "Every error is an RFC 9457 problem; programs branch on its `type`."
+)
+
+
+def create_app(agent_os: AgentOS) -> FastAPI:
+    """The app that serves `agent_os`, which it keeps in `app.state.agent_os`.
+
+    Raises:
+        ConfigurationError: the AgentOS cannot be loaded.
+    """
+    agent_os.load()
+    app = FastAPI(
+        title=agent_os.name or agent_os.id,
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=agent_os.lifespan,
+        redirect_slashes=False,
+    )
+    for error in (Problem, HooklineError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(error, handle_error)
+    origins = read_settings().cors_origins
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
+    add_routes(app, agent_os)
+    return app
+
+
+def add_routes(app: FastAPI, agent_os: AgentOS) -> None:
+    """Give an app the routes of this API; its lifespan must enter `agent_os.lifespan`."""
+    app.state.agent_os = agent_os
+    add = _Adder(app)
+    _add_run_route(app, agent_os)
+
+    runs = Runs(agent_os)
+    add("GET", "/runs/{run_id}", runs.get_run, schemas.Run, problems(404))
+    add("GET", "/runs/{run_id}/hooks", runs.list_run_hooks, schemas.Listing[schemas.HookCall], problems(404))
+    add("POST", "/runs/{run_id}/cancel", runs.cancel_run, schemas.AcceptedRun, problems(404, 409), status=202)
+
+    sessions = Sessions(agent_os)
+    session_runs = schemas.Listing[schemas.Run]
+    add("GET", "/sessions", sessions.list_sessions, schemas.Listing[schemas.Session], problems())
+    add("GET", "/sessions/{session_id}", sessions.get_session, schemas.Session, problems(404))
+    add("GET", "/sessions/{session_id}/runs", sessions.list_session_runs, session_runs, problems(404))
+
+    deliveries = Deliveries(agent_os)
+    one = "/deliveries/{delivery_id}"
+    add("GET", "/deliveries", deliveries.list_deliveries, schemas.Listing[schemas.Delivery], problems())
+    add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))
+    add("POST", f"{one}/redrive", deliveries.redrive_delivery, schemas.Delivery, problems(404, 409))
+    discard, refusals = deliveries.discard_delivery, problems(404, 409, 413, 415)
+    add("POST", f"{one}/discard", discard, schemas.Delivery, refusals, extra=openapi.DISCARD_REQUEST)
+
+    known = Definitions(agent_os)
+    add("GET", "/agents", known.list_agents, schemas.Listing[schemas.Agent], problems())
+    add("GET", "/agents/{agent_id}", known.get_agent, schemas.Agent, problems(404))
+    add("GET", "/plugins", known.list_plugins, schemas.Listing[schemas.Plugin], problems())
+    add("GET", "/hooks", known.list_hooks, schemas.Listing[schemas.PlannedHook], problems())
+
+    wellbeing = Wellbeing(agent_os)
+    not_ready: dict[int | str, dict[str, Any]] = {503: problem(schemas.NotReady, "Not ready; `reasons` tells why.")}
+    add("GET", "/health", wellbeing.get_health, schemas.Health, {})
+    add("GET", "/ready", wellbeing.get_readiness, schemas.Ready, not_ready)
+    app.openapi = openapi.with_more_models(app)  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _version() -> str:
+    try:
+        return version("hookline")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+class _Adder:
+    """Adds one route to an app; the endpoint's name is the operation's id, its docstring the description."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        endpoint: Callable[..., Any],
+        model: Any,
+        responses: dict[int | str, dict[str, Any]],
+        *,
+        status: int = 200,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self._app.router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            response_model=model,
+            status_code=status,
+            responses=responses,
+            operation_id=endpoint.__name__,
+            tags=[path.split("/")[1]],
+            openapi_extra=extra,
+            route_class_override=HooklineRoute,
+        )
+
+
+def _add_run_route(app: FastAPI, agent_os: AgentOS) -> None:
+    async def run_agent(agent_id: str) -> Response:
+        """Run an agent: wait for the run, stream it, or leave it to go on by itself."""
+        raise AssertionError(agent_id)
+
+    route = BareRoute(
+        "/agents/{agent_id}/runs",
+        run_agent,
+        methods=["POST"],
+        response_model=schemas.Run,
+        responses=openapi.RUN_RESPONSES,
+        operation_id="run_agent",
+        tags=["agents"],
+        openapi_extra=openapi.RUN_REQUEST,
+    )
+    route.serve_with(RunEndpoint(agent_os, "agent"))
+    app.router.routes.append(route)

@@ -1,0 +1,74 @@
+"""Query strings and listings: limits, cursors, pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hookline import DeliveryStatus
+from hookline.jsontext import dumps
+from hookline_fastapi.problems import FieldError, Problem, invalid
+
+FilterText = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class PageQuery(BaseModel):
+    """Which part of a listing is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=200, description="How many items at most.")] = 50
+    cursor: Annotated[FilterText | None, Field(description="The `next_cursor` of the part before.")] = None
+
+
+class SessionQuery(PageQuery):
+    """Which sessions."""
+
+    user_id: Annotated[FilterText | None, Field(description="Only this user's.")] = None
+
+
+class DeliveryQuery(PageQuery):
+    """Which deliveries."""
+
+    status: Annotated[DeliveryStatus | None, Field(description="Only those in this status.")] = None
+    run_id: Annotated[FilterText | None, Field(description="Only those of this run.")] = None
+    hook: Annotated[FilterText | None, Field(description="Only those of hooks with this name.")] = None
+
+
+def bad_cursor() -> Problem:
+    """The problem of a cursor that no listing gave out."""
+    return invalid([FieldError("cursor", "is not a cursor of this listing; leave it out to begin anew")])
+
+
+def slice_of(items: Sequence[dict[str, Any]], query: PageQuery) -> str:
+    """The JSON text of a part of a listing that is in memory.
+
+    Raises:
+        Problem: the cursor is none of this listing's.
+    """
+    start = 0 if query.cursor is None else _decode_cursor(query.cursor)
+    end = start + query.limit
+    return listing([dumps(item) for item in items[start:end]], _encode_cursor(end) if end < len(items) else None)
+
+
+def listing(items: Sequence[str], next_cursor: str | None = None) -> str:
+    """The JSON text of a listing, from the JSON texts of its items."""
+    return f'{{"items":[{",".join(items)}],"next_cursor":{dumps(next_cursor)}}}'
+
+
+def _encode_cursor(offset: int) -> str:
+    return base64.urlsafe_b64encode(b"o%d" % offset).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        raise bad_cursor() from None
+    if not (text.startswith("o") and text[1:].isdecimal() and len(text) < 12):
+        raise bad_cursor()
+    return int(text[1:])

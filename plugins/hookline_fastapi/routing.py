@@ -1,0 +1,79 @@
+"""Routes: FastAPI's, with this API's errors and its strictness about queries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hookline_fastapi.problems import (
+    METHOD_NOT_ALLOWED,
+    REPORTED,
+    FieldError,
+    Problem,
+    invalid,
+    problem_of,
+)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class HooklineRoute(APIRoute):
+    """A route of this API, the same in an app of ours and in somebody else's."""
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's handler, with our errors around it."""
+        handler = super().get_route_handler()
+        takes_query = bool(self.dependant.query_params)
+
+        async def handle(request: Request) -> Response:
+            try:
+                _check_query(request, takes_query)
+                return await handler(request)
+            except REPORTED as error:
+                return problem_of(error).response()
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody reads it
+
+        return handle
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose path is this route's."""
+        if self.methods and scope["method"] not in self.methods:
+            allowed = ", ".join(sorted(self.methods))
+            problem = Problem(METHOD_NOT_ALLOWED, f"use {allowed} here", headers={"allow": allowed})
+            await problem.response()(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class BareRoute(HooklineRoute):
+    """A route that FastAPI documents and matches, but whose endpoint is a plain ASGI app.
+
+    `endpoint` is only what the OpenAPI document is made of; `serve_with` sets what answers.
+    """
+
+    def serve_with(self, app: ASGIApp) -> None:
+        """Let `app` answer this route's requests."""
+        self.app = app
+
+
+def _check_query(request: Request, takes_query: bool) -> None:
+    if not request.scope["query_string"]:
+        return
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if not takes_query:
+        raise invalid([FieldError(name, "unknown query parameter; there is none here") for name in counts])
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise invalid([FieldError(name, "is given more than once") for name in repeated])
+
+
+async def handle_error(_request: Request, error: Exception) -> Response:
+    """The app-wide handler: the router's own errors, and what nobody caught."""
+    return problem_of(error).response()
