@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """hookline runs on asyncio, as uvicorn does."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the developer's own hookline.toml, hookline.db or environment."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HOOKLINE_APP", "HOOKLINE_PLUGINS", "HOOKLINE_DISABLE_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
