@@ -17,8 +17,8 @@ from hookline.errors import (
     ModelError,
     OutputCheckError,
     PluginError,
-    RunningLoopError,
     RunLostError,
+    RunningLoopError,
     RunNotCompletedError,
     ServerBusyError,
     SessionBusyError,
@@ -36,7 +36,7 @@ from hookline.runs import Metrics, RunContext, RunError, RunInput, RunOutput, Ru
 from hookline.scheduling import Refuse, Schedule
 from hookline.sessions import Session
 from hookline.storage import Database, Storage
-from hookline.tools import Tool, tool
+from hookline.tools import Tool, ToolArgumentsError, ToolResultError, tool
 from hookline.transport import Transport
 
 if TYPE_CHECKING:
@@ -88,8 +88,10 @@ __all__ = [
     "Storage",
     "StorageError",
     "Tool",
+    "ToolArgumentsError",
     "ToolCall",
     "ToolDefinition",
+    "ToolResultError",
     "Transport",
     "Usage",
     "guardrail",

@@ -9,6 +9,8 @@ HooklineError
 ├── HookError                   a hook failed, timed out, or ended in a way that no hook may
 │   └── HookTimeoutError
 ├── ModelError                  the model's side failed: unreachable, refused, garbage
+├── ToolArgumentsError          a model's arguments do not fit the tool (`hookline.tools`)
+├── ToolResultError             a tool returned what JSON has no form for (`hookline.tools`)
 ├── RunNotCompletedError        raised by `RunOutput.raise_for_status()`
 ├── SessionBusyError            the session is taken and `on_busy="reject"`, or the same run holds it
 ├── ServerBusyError             a limit of this server is reached, or it is shutting down

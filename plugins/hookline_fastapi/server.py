@@ -149,7 +149,7 @@ class HooklineConfig(uvicorn.Config):
         found = import_from_string(self.app)
         if not isinstance(found, AgentOS):
             found = getattr(getattr(found, "state", None), "agent_os", None)
-        return found
+        return found if isinstance(found, AgentOS) else None
 
 
 class StartupErrors:

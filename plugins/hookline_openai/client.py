@@ -114,7 +114,7 @@ class Provider:
 
     def _new_client(self) -> openai.AsyncOpenAI:
         model = self._model
-        api_key = self._api_key or os.environ.get("OPENAI_API_KEY")
+        api_key = (self._api_key or os.environ.get("OPENAI_API_KEY", "")).strip()  # files end with a newline
         if not api_key:
             raise ModelError(
                 f"{self.label}: there is no API key: set OPENAI_API_KEY, or give OpenAIChat(api_key=...)"

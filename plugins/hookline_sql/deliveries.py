@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, select, update
 
+from hookline.deliveries import DeliveryStatus
 from hookline.storage import DeliveryFilter, DeliveryRecord, Page
 from hookline_sql import cursors
 from hookline_sql.lines import Lines
@@ -145,6 +146,9 @@ class Deliveries:
         ):
             if wanted is not None:
                 statement = statement.where(column == wanted)
+        if where.status not in (None, DeliveryStatus.DELIVERED):
+            # The condition of an index that only listings may use: for claims it would be the wrong one.
+            statement = statement.where(columns.status != DELIVERED)
         return statement
 
     def redrive(self, connection: Connection, delivery_id: str, now: float) -> DeliveryRecord | None:

@@ -136,7 +136,7 @@ class Tables:
             Index(f"{name}_line", "run_id", "position"),
             Index(f"{name}_due", "due_at", sqlite_where=text("status = 'pending'")),
             Index(f"{name}_running", "server_id", sqlite_where=text("status = 'running'")),
-            Index(f"{name}_status", "status", "seq"),
+            Index(f"{name}_undelivered", "status", "seq", sqlite_where=text("status != 'delivered'")),
             Index(
                 f"{name}_finished",
                 "finished_at",

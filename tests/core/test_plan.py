@@ -383,7 +383,7 @@ def test_two_descriptions_of_one_database_are_one() -> None:
         (lambda: Agent(), "id or a name"),
         (lambda: Agent(id="with space"), "with space"),
         (lambda: Agent(id="a" * 257), "256"),
-        (lambda: Agent(name="!!!"), "id or a name"),
+        (lambda: Agent(name="!!!"), "give it an id or a name"),
         (lambda: agent(on_busy="queue"), "on_busy='queue'"),
         (lambda: agent(max_turns=0), "max_turns=0"),
         (lambda: agent(num_history_runs=-1), "num_history_runs=-1"),

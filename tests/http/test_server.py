@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from http_server import parse_events
-from server_process import ServerProcess, free_port, wait_until
 
 from hookline import Agent, AgentOS, ConfigurationError
 from hookline.testing import ScriptedModel
 from hookline_fastapi import FastAPITransport, create_app
 from hookline_sql import SqliteDb
+from http_server import parse_events
+from server_process import ServerProcess, free_port, wait_until
 
 pytestmark = pytest.mark.process
 

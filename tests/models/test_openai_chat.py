@@ -118,7 +118,7 @@ async def test_settings_and_options_are_sent_and_what_is_not_set_is_not(stub: St
 
 async def test_key_and_address_come_from_the_environment(stub: StubOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     model = OpenAIChat()
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-environment")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-from-environment\n")
     monkeypatch.setenv("OPENAI_BASE_URL", stub.base_url)
 
     response = await model.respond(asking("hi"), unexpected)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from server_process import Serve, ServerProcess
 from stub_openai import StubProcess
 

@@ -31,11 +31,6 @@ def flag(name: str) -> bool:
     return Path(name).exists()
 
 
-async def until(name: str) -> None:
-    while not flag(name):
-        await asyncio.sleep(0.01)
-
-
 def background(name: str, body: Callable[[], Any] | None = None, **options: Any) -> Callable[..., Any]:
     """A background post-hook that writes its start and its end."""
 
@@ -165,7 +160,7 @@ class KillingDb(SqliteDb):
         async def finish_and_die(request: Any) -> bool:
             stored = await finish_run(request)
             if not flag("killed"):
-                Path("killed").touch()
+                Path("killed").touch()  # noqa: ASYNC240 - the last thing that this process does
                 os.kill(os.getpid(), signal.SIGKILL)
             return stored
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from server_process import ServerProcess, wait_until
 from stub_openai import StubProcess
 

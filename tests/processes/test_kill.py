@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+
 from server_process import Serve, ServerProcess, wait_until
 from stub_openai import StubProcess
-
 
 pytestmark = pytest.mark.process
 
@@ -57,7 +57,8 @@ def test_killed_during_a_backoff(serve: Serve, stub: StubProcess) -> None:
 
     def backs_off() -> bool:
         first, *others = server.deliveries(run_id=run_id)
-        return first["status"] == "pending" and first["attempt_count"] > 0 and others[-1]["status"] == "delivered"
+        held_back = (first["status"], first["attempt_count"] > 0) == ("pending", True)
+        return held_back and others[-1]["status"] == "delivered"
 
     wait_until(backs_off, what="the first hook's backoff, after the others were delivered")
     server.kill()

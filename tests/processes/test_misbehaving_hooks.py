@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from server_process import Serve, wait_until
 
+from server_process import Serve, wait_until
 
 pytestmark = pytest.mark.process
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from server_process import Serve, ServerProcess, wait_until
 from stub_openai import StubProcess, marker
-
 
 pytestmark = pytest.mark.process
 

@@ -1,4 +1,4 @@
-"""One attempt of a delivery: find the hook, call it with fresh snapshots under its time limit, judge what came of it."""
+"""One attempt of a delivery: find the hook, call it with fresh snapshots under its time limit, judge the result."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ class Deliverer:
                 continue
             try:
                 claimed = await self._storage.exchange(request)
-            except Exception as error:  # noqa: BLE001 - the border to storages: whatever it is, deliveries go on after it
+            except Exception as error:
                 logger.error(
                     "deliveries cannot be settled now: %s",
                     error,

@@ -118,7 +118,7 @@ class InlineHooks:
             await self.caller.call(callee, offered(), timeout=timeout, threads=self.threads)
         except CheckError as check:
             error, status = check, "rejected"
-        except Exception as failure:  # noqa: BLE001 - the border to hooks: recorded below
+        except Exception as failure:
             error, status = failure, "failed"
             logger.warning(
                 "%s-hook %r failed: %s: %s",

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from hookline.calling import Caller
 from hookline.deliveries import Delivery
-
 from hookline.execution.attempt import Attempter
 from hookline.execution.deliverer import Deliverer
 from hookline.execution.engine import Engine, EngineParts
@@ -213,7 +212,7 @@ class Runtime:
         for point in self._points.of("delivery_finished"):
             try:
                 await self.caller.call(point.callee, offered, timeout=point.timeout, threads=self._delivery_threads)
-            except Exception as error:  # noqa: BLE001 - the border to plugins
+            except Exception as error:
                 logger.error(
                     "delivery_finished of plugin %r failed: %s",
                     point.plugin,
