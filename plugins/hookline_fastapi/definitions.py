@@ -26,26 +26,31 @@ class Definitions:
 
     async def get_agent(self, agent_id: str) -> Response:
         """One agent."""
-        agent = self._agent_os.runnables.get(("agent", agent_id))
+        agent = self._served.runnables.get(("agent", agent_id))
         if not isinstance(agent, Agent):
             raise not_found("agent", agent_id)
         return JsonText(dumps(self._describe(agent)))
 
     async def list_plugins(self, query: Annotated[PageQuery, Query()]) -> Response:
         """All plugins that were found, and what became of them."""
-        return JsonText(slice_of([plugin.to_dict() for plugin in self._agent_os.registry.plugins], query))
+        return JsonText(slice_of([plugin.to_dict() for plugin in self._served.registry.plugins], query))
 
     async def list_hooks(self, query: Annotated[PageQuery, Query()]) -> Response:
         """The plans of hooks of all runnables, each in its order."""
         plans = [
             hook.to_dict(runnable.id)
-            for runnable in self._agent_os.runnables.values()
+            for runnable in self._served.runnables.values()
             for hook in self._agent_os.plan_of(runnable).items
         ]
         return JsonText(slice_of(plans, query))
 
+    @property
+    def _served(self) -> AgentOS:
+        _ = self._agent_os.storage  # raises unless the lifespan runs
+        return self._agent_os
+
     def _agents(self) -> list[Agent]:
-        return [runnable for runnable in self._agent_os.runnables.values() if isinstance(runnable, Agent)]
+        return [runnable for runnable in self._served.runnables.values() if isinstance(runnable, Agent)]
 
     def _describe(self, agent: Agent) -> dict[str, Any]:
         return {

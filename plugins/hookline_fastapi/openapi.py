@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from hookline_fastapi import body, schemas
+from hookline_fastapi import body, examples, schemas
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 PROBLEM_JSON = "application/problem+json"
@@ -69,9 +70,9 @@ DISCARD_REQUEST = request_body(
 
 EVENT_EXAMPLE = (
     "id: 1\nevent: RunStarted\n"
-    f'data: {{"event":"RunStarted","run_id":"{schemas.RUN_ID}","sequence":1,"session_id":"{schemas.SESSION_ID}"}}\n\n'
+    f'data: {{"event":"RunStarted","run_id":"{examples.RUN_ID}","sequence":1,"session_id":"{examples.SESSION_ID}"}}\n\n'
     "id: 2\nevent: RunContent\n"
-    f'data: {{"event":"RunContent","run_id":"{schemas.RUN_ID}","sequence":2,"content":"You rolled"}}\n\n'
+    f'data: {{"event":"RunContent","run_id":"{examples.RUN_ID}","sequence":2,"content":"You rolled"}}\n\n'
     ": ping\n\n"
 )
 
@@ -90,14 +91,20 @@ RUN_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+@functools.cache
+def _more_schemas() -> dict[str, Any]:
+    _, schema = models_json_schema([(model, "validation") for model in MORE_MODELS], ref_template=REF_TEMPLATE)
+    found: dict[str, Any] = schema["$defs"]
+    return found
+
+
 def with_more_models(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """What makes the app's OpenAPI document, the models that only request bodies and problems use included."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = make()
-        _, more = models_json_schema([(model, "validation") for model in MORE_MODELS], ref_template=REF_TEMPLATE)
-        document.setdefault("components", {}).setdefault("schemas", {}).update(more["$defs"])
+        document.setdefault("components", {}).setdefault("schemas", {}).update(_more_schemas())
         return document
 
     return openapi

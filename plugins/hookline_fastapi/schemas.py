@@ -11,11 +11,16 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from hookline import DeliveryStatus, RunStatus
+from hookline_fastapi import examples
 
 T = TypeVar("T")
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Phase = Literal["pre", "post"]
+
+
+def _shown(example: dict[str, Any]) -> dict[str, Any]:
+    return {"examples": [example]}
 
 
 def _left_out(schema: dict[str, Any]) -> None:
@@ -25,20 +30,11 @@ def _left_out(schema: dict[str, Any]) -> None:
 MayBeLeftOut = Field(default="", json_schema_extra=_left_out)
 """A text that is not there at all where it does not apply; it is never null."""
 
-RUN_ID = "0d9c2c50-8a3d-4b62-9a5c-6f6f5f2a8d11"
-SESSION_ID = "b1b5f1d6-4f0e-4a8e-9b55-0f6c8f1f7c02"
-DELIVERY_ID = "5a8f3f0e-2d5b-4d0c-8c39-6f0a7b1c9d33"
-NOW = "2026-11-21T10:00:00.000000Z"
-SOON = "2026-11-21T10:00:01.250000Z"
-
 
 class RunFields(BaseModel):
     """What is the same in both forms of a run's input."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"message": "roll a die", "session_id": "support-4711", "stream": False}]},
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.RUN_INPUT))
 
     message: Annotated[str, Field(min_length=1, description="The input; not blank.")]
     stream: Annotated[bool, Field(description="Answer with server-sent events.")] = False
@@ -66,7 +62,7 @@ class RunBody(RunFields):
 class DiscardBody(BaseModel):
     """Why a delivery is given up."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "the customer has left"}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD))
 
     reason: Annotated[str, Field(min_length=1, description="Kept with the delivery; not blank.")]
 
@@ -108,36 +104,7 @@ class RunError(BaseModel):
 class Run(BaseModel):
     """A run. Exactly one of `agent_id`, `team_id` and `workflow_id` is there."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "run_id": RUN_ID,
-                    "session_id": SESSION_ID,
-                    "user_id": None,
-                    "agent_id": "demo",
-                    "status": "completed",
-                    "reason": None,
-                    "content": "You rolled a 4.",
-                    "messages": [
-                        {"role": "user", "content": "roll a die", "tool_calls": None, "tool_call_id": None},
-                        {"role": "assistant", "content": "You rolled a 4.", "tool_calls": None, "tool_call_id": None},
-                    ],
-                    "metrics": {
-                        "input_tokens": 12,
-                        "output_tokens": 6,
-                        "total_tokens": 18,
-                        "duration": 1.25,
-                        "time_to_first_token": 0.31,
-                    },
-                    "error": None,
-                    "metadata": {},
-                    "created_at": NOW,
-                    "finished_at": SOON,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.RUN))
 
     run_id: str
     session_id: str
@@ -159,9 +126,7 @@ class Run(BaseModel):
 class AcceptedRun(BaseModel):
     """A run that goes on without its client."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"run_id": RUN_ID, "session_id": SESSION_ID, "status": "running"}]}
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.ACCEPTED_RUN))
 
     run_id: str
     session_id: str
@@ -192,26 +157,7 @@ class HookCall(BaseModel):
     `started_at` is the first attempt's, `duration` (seconds) and `error` are the latest attempt's.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "kind": "delivery",
-                    "hook": "send_notification",
-                    "phase": "post",
-                    "plugin": None,
-                    "status": "delivered",
-                    "started_at": NOW,
-                    "duration": 0.2,
-                    "error": None,
-                    "delivery_id": DELIVERY_ID,
-                    "attempts": [
-                        {"number": 1, "started_at": NOW, "duration": 0.2, "outcome": "delivered", "error": None}
-                    ],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.HOOK_CALL))
 
     kind: Literal["inline", "delivery"]
     hook: str
@@ -231,19 +177,7 @@ class HookCall(BaseModel):
 class Session(BaseModel):
     """A conversation."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "session_id": SESSION_ID,
-                    "user_id": None,
-                    "session_state": {"rolls": 1},
-                    "created_at": NOW,
-                    "updated_at": SOON,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.SESSION))
 
     session_id: str
     user_id: str | None
@@ -255,25 +189,7 @@ class Session(BaseModel):
 class Delivery(BaseModel):
     """One background hook of one run, and what must still be done about it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "delivery_id": DELIVERY_ID,
-                    "run_id": RUN_ID,
-                    "runnable": "demo",
-                    "phase": "post",
-                    "hook": "send_notification",
-                    "position": 1,
-                    "status": "dead",
-                    "attempt_count": 4,
-                    "max_attempts": 4,
-                    "due_at": None,
-                    "last_error": "the mail server refused the connection",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.DELIVERY))
 
     delivery_id: str
     run_id: str
@@ -291,19 +207,7 @@ class Delivery(BaseModel):
 class Agent(BaseModel):
     """An agent; `hooks` are the names of its plan, in order (`/hooks` tells more)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "demo",
-                    "name": "Demo",
-                    "model": "demo",
-                    "tools": ["roll_die"],
-                    "hooks": ["check_input", "send_notification"],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.AGENT))
 
     id: str
     name: str
@@ -315,21 +219,7 @@ class Agent(BaseModel):
 class Plugin(BaseModel):
     """A plugin that was found, and what became of it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "sql",
-                    "module": "hookline_sql",
-                    "distribution": "hookline",
-                    "version": "0.1.0",
-                    "state": "active",
-                    "reason": None,
-                    "hooks": ["storages"],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.PLUGIN))
 
     name: str
     module: str
@@ -343,24 +233,7 @@ class Plugin(BaseModel):
 class PlannedHook(BaseModel):
     """A hook in the plan of a runnable; `timeout` in seconds."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "runnable": "demo",
-                    "phase": "post",
-                    "position": 0,
-                    "hook": "send_notification",
-                    "source": "runnable",
-                    "mode": "background",
-                    "guardrail": False,
-                    "timeout": 60.0,
-                    "retries": 3,
-                    "on": ["completed"],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_shown(examples.PLANNED_HOOK))
 
     runnable: str
     phase: Phase
@@ -403,20 +276,7 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """A problem as RFC 9457 has it; programs branch on `type`."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "/problems/invalid-request",
-                    "title": "The request is not valid",
-                    "status": 422,
-                    "detail": "message: is required",
-                    "errors": [{"field": "message", "message": "is required"}],
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="allow", json_schema_extra=_shown(examples.PROBLEM))
 
     type: str
     title: str
@@ -429,23 +289,7 @@ class Problem(BaseModel):
 class Rejection(Problem):
     """A check rejected the run; nothing of its text is said."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "/problems/run-rejected",
-                    "title": "A check rejected the run",
-                    "status": 422,
-                    "detail": "the hook 'check_input' rejected the run",
-                    "errors": [],
-                    "run_id": RUN_ID,
-                    "check_trigger": "prompt_injection",
-                    "hook": "check_input",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="allow", json_schema_extra=_shown(examples.REJECTION))
 
     check_trigger: str | None = None
     hook: str = MayBeLeftOut

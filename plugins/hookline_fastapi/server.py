@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -222,8 +223,17 @@ class HooklineServer(uvicorn.Server):
         """Take no more, let what is under way finish, then leave the lifespan, which drains deliveries."""
         if self._agent_os is not None:
             self._agent_os.begin_shutdown()
-        self.config.timeout_graceful_shutdown = max(1, math.ceil(self.config.shutdown_timeout))
+        timeout = self.config.shutdown_timeout
+        # A run that takes too long is cancelled, so that its client still gets a proper answer.
+        timer = asyncio.get_running_loop().call_later(timeout, self._cancel_runs)
+        self.config.timeout_graceful_shutdown = math.ceil(timeout) + 1
         await super().shutdown(sockets)
+        timer.cancel()
+
+    def _cancel_runs(self) -> None:
+        if self._agent_os is not None and self._agent_os.is_open:
+            for run in list(self._agent_os.live_runs.values()):
+                run.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -281,8 +291,7 @@ def _write_lines_at_once() -> None:
 def _log_config() -> dict[str, Any]:
     """The logging of uvicorn, with hookline's own loggers beside it."""
     config = dict(uvicorn.config.LOGGING_CONFIG)
-    config["loggers"] = {
-        **config["loggers"],
-        "hookline": {"handlers": ["default"], "level": "INFO", "propagate": False},
-    }
+    if not logging.getLogger("hookline").hasHandlers():  # otherwise the application has a logging of its own
+        ours = {"handlers": ["default"], "level": "INFO", "propagate": False}
+        config["loggers"] = {**config["loggers"], "hookline": ours}
     return config

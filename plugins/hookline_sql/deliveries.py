@@ -21,9 +21,6 @@ from hookline_sql.statements import (
     PENDING,
     WAITING,
     ZERO,
-    int_param,
-    text_param,
-    time_param,
 )
 
 PRUNE_AT_ONCE = 500
@@ -43,35 +40,35 @@ class Deliveries:
     def _write_reading(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
         shown = (attempts.c.started_at, attempts.c.duration, attempts.c.outcome, attempts.c.error)
-        self._get = select(*record_columns(deliveries)).where(deliveries.c.delivery_id == text_param("id"))
-        self._attempts = select(*shown).where(attempts.c.delivery_id == text_param("id")).order_by(attempts.c.number)
+        self._get = select(*record_columns(deliveries)).where(deliveries.c.delivery_id == bindparam("id"))
+        self._attempts = select(*shown).where(attempts.c.delivery_id == bindparam("id")).order_by(attempts.c.number)
         self._of_run = (
             select(*record_columns(deliveries))
-            .where(deliveries.c.run_id == text_param("run"))
+            .where(deliveries.c.run_id == bindparam("run"))
             .order_by(deliveries.c.position, deliveries.c.seq)
         )
         self._attempts_of_run = (
             select(attempts.c.delivery_id, *shown)
             .join_from(deliveries, attempts, attempts.c.delivery_id == deliveries.c.delivery_id)
-            .where(deliveries.c.run_id == text_param("run"))
+            .where(deliveries.c.run_id == bindparam("run"))
             .order_by(attempts.c.delivery_id, attempts.c.number)
         )
         self._page = (
             select(*record_columns(deliveries), deliveries.c.seq)
-            .where(deliveries.c.seq < int_param("before"))
+            .where(deliveries.c.seq < bindparam("before"))
             .order_by(deliveries.c.seq.desc())
-            .limit(int_param("count"))
+            .limit(bindparam("count"))
         )
 
     def _write_changes(self, tables: Tables) -> None:
         deliveries = tables.deliveries
-        one = update(deliveries).where(deliveries.c.delivery_id == text_param("id"))
+        one = update(deliveries).where(deliveries.c.delivery_id == bindparam("id"))
         self._redrive = (
             one.where(deliveries.c.status.in_([DEAD, PARKED]))
             .values(
                 status=PENDING,
                 in_line=OUT_OF_LINE,
-                due_at=time_param("now"),
+                due_at=bindparam("now"),
                 fence=deliveries.c.fence + 1,
                 attempt_count=ZERO,
                 interruptions=ZERO,
@@ -80,7 +77,7 @@ class Deliveries:
             .returning(deliveries.c.seq)
         )
         self._was_head = select(deliveries.c.run_id, deliveries.c.in_line & (deliveries.c.status == PENDING)).where(
-            deliveries.c.delivery_id == text_param("id"),
+            deliveries.c.delivery_id == bindparam("id"),
             deliveries.c.status.in_([WAITING, PENDING, PARKED]),
         )
         self._discard = one.values(
@@ -88,8 +85,8 @@ class Deliveries:
             in_line=OUT_OF_LINE,
             due_at=None,
             fence=deliveries.c.fence + 1,
-            discard_reason=text_param("reason"),
-            finished_at=time_param("now"),
+            discard_reason=bindparam("reason"),
+            finished_at=bindparam("now"),
         )
 
     def _write_pruning(self, tables: Tables) -> None:
@@ -98,10 +95,10 @@ class Deliveries:
             select(deliveries.c.seq)
             .where(
                 deliveries.c.status.in_([DELIVERED, DISCARDED]),
-                deliveries.c.finished_at < time_param("before"),
+                deliveries.c.finished_at < bindparam("before"),
             )
             .order_by(deliveries.c.finished_at, deliveries.c.seq)
-            .limit(int_param("count"))
+            .limit(bindparam("count"))
         )
         ids = select(deliveries.c.delivery_id).where(deliveries.c.seq.in_(old))
         self._prune_attempts = delete(attempts).where(attempts.c.delivery_id.in_(ids))

@@ -25,9 +25,6 @@ from hookline_sql.statements import (
     PENDING,
     RUNNING,
     WAITING,
-    int_param,
-    text_param,
-    time_param,
 )
 
 
@@ -42,32 +39,32 @@ class Exchanges:
     def _write_statements(self, tables: Tables) -> None:
         deliveries = tables.deliveries
         found = update(deliveries).where(
-            deliveries.c.delivery_id == text_param("id"), deliveries.c.fence == int_param("found")
+            deliveries.c.delivery_id == bindparam("id"), deliveries.c.fence == bindparam("found")
         )
-        ours = found.where(deliveries.c.status == RUNNING, deliveries.c.server_id == text_param("me"))
+        ours = found.where(deliveries.c.status == RUNNING, deliveries.c.server_id == bindparam("me"))
         untaken = found.where(deliveries.c.status.in_([WAITING, PENDING, RUNNING])).values(fence=deliveries.c.fence + 1)
         freed: dict[str, Any] = {"server_id": None, "started_at": None, "lease_expires_at": None}
         settled = {
             **freed,
-            "status": text_param("new_status"),
+            "status": bindparam("new_status"),
             "in_line": OUT_OF_LINE,
-            "due_at": time_param("due"),
-            "finished_at": time_param("finished"),
-            "discard_reason": text_param("reason"),
-            "last_error": func.coalesce(text_param("problem"), deliveries.c.last_error),
+            "due_at": bindparam("due"),
+            "finished_at": bindparam("finished"),
+            "discard_reason": bindparam("reason"),
+            "last_error": func.coalesce(bindparam("problem"), deliveries.c.last_error),
         }
-        given_back = {**freed, "status": PENDING, "due_at": time_param("due")}
+        given_back = {**freed, "status": PENDING, "due_at": bindparam("due")}
         self._settle = ours.values(settled)
         self._settle_untaken = untaken.values(settled).values(
-            attempt_count=deliveries.c.attempt_count + int_param("attempts")
+            attempt_count=deliveries.c.attempt_count + bindparam("attempts")
         )
         self._give_back = ours.values(given_back).values(attempt_count=deliveries.c.attempt_count - 1)
         self._give_back_untaken = untaken.values(given_back)
         self._start = found.where(deliveries.c.status.in_([WAITING, PENDING])).values(
             status=RUNNING,
-            server_id=text_param("me"),
-            started_at=time_param("began"),
-            lease_expires_at=time_param("lease"),
+            server_id=bindparam("me"),
+            started_at=bindparam("began"),
+            lease_expires_at=bindparam("lease"),
             fence=deliveries.c.fence + 1,
             attempt_count=deliveries.c.attempt_count + 1,
         )
@@ -89,19 +86,19 @@ class Exchanges:
                 ~exists().where(busy.c.run_id == deliveries.c.run_id, busy.c.status == RUNNING),
             )
         )
-        self._head = claimable.where(deliveries.c.run_id == text_param("run"), deliveries.c.in_line == IN_LINE).limit(1)
+        self._head = claimable.where(deliveries.c.run_id == bindparam("run"), deliveries.c.in_line == IN_LINE).limit(1)
         self._due = (
             claimable.where(
-                deliveries.c.due_at <= time_param("now"),
+                deliveries.c.due_at <= bindparam("now"),
                 ~exists().where(
                     earlier.c.run_id == deliveries.c.run_id,
                     earlier.c.status == PENDING,
-                    earlier.c.due_at <= time_param("now"),
+                    earlier.c.due_at <= bindparam("now"),
                     earlier.c.position < deliveries.c.position,
                 ),
             )
             .order_by(deliveries.c.due_at)
-            .limit(int_param("count"))
+            .limit(bindparam("count"))
         )
 
     def exchange(self, connection: Connection, request: Exchange) -> list[ClaimedDelivery]:

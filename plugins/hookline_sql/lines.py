@@ -14,9 +14,6 @@ from hookline_sql.statements import (
     RUNNING,
     WAITING,
     ZERO,
-    int_param,
-    text_param,
-    time_param,
 )
 
 AttemptRow = tuple[str, int, float, float, str, str | None]
@@ -29,19 +26,19 @@ class Lines:
     def __init__(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
         self._insert = insert(deliveries).values(
-            delivery_id=text_param("delivery_id"),
-            run_id=text_param("run_id"),
-            runnable_id=text_param("runnable_id"),
-            user_id=text_param("user_id"),
-            phase=text_param("phase"),
-            hook=text_param("hook"),
-            plugin=text_param("plugin"),
-            position=int_param("position"),
-            status=text_param("status"),
-            in_line=int_param("in_line"),
-            max_attempts=int_param("max_attempts"),
-            due_at=time_param("due_at"),
-            created_at=time_param("created_at"),
+            delivery_id=bindparam("delivery_id"),
+            run_id=bindparam("run_id"),
+            runnable_id=bindparam("runnable_id"),
+            user_id=bindparam("user_id"),
+            phase=bindparam("phase"),
+            hook=bindparam("hook"),
+            plugin=bindparam("plugin"),
+            position=bindparam("position"),
+            status=bindparam("status"),
+            in_line=bindparam("in_line"),
+            max_attempts=bindparam("max_attempts"),
+            due_at=bindparam("due_at"),
+            created_at=bindparam("created_at"),
             fence=ZERO,
             attempt_count=ZERO,
             interruptions=ZERO,
@@ -51,28 +48,28 @@ class Lines:
         following = deliveries.alias()
         head = (
             select(following.c.seq)
-            .where(following.c.run_id == text_param("run"), following.c.status == WAITING)
+            .where(following.c.run_id == bindparam("run"), following.c.status == WAITING)
             .order_by(following.c.position, following.c.seq)
             .limit(1)
         )
         in_line = exists().where(
-            ahead.c.run_id == text_param("run"),
+            ahead.c.run_id == bindparam("run"),
             ahead.c.in_line == IN_LINE,
             ahead.c.status.in_([PENDING, RUNNING]),
         )
         self._promote = (
             update(deliveries)
             .where(deliveries.c.seq == head.scalar_subquery(), ~in_line)
-            .values(status=PENDING, due_at=time_param("due"))
+            .values(status=PENDING, due_at=bindparam("due"))
         )
         self._release = (
             update(deliveries)
             .where(
-                deliveries.c.run_id == text_param("run"),
+                deliveries.c.run_id == bindparam("run"),
                 deliveries.c.in_line == IN_LINE,
                 deliveries.c.status == PENDING,
             )
-            .values(due_at=time_param("due"))
+            .values(due_at=bindparam("due"))
         )
 
     def add(self, connection: Connection, run: RunRecord, deliveries: Sequence[NewDelivery], now: float) -> None:

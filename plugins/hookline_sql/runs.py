@@ -12,7 +12,7 @@ from hookline_sql.lines import Lines
 from hookline_sql.records import RUN_FIELDS, run_columns, run_from, run_values
 from hookline_sql.schema import Tables
 from hookline_sql.sessions import Sessions
-from hookline_sql.statements import RUNNING, int_param, text_param
+from hookline_sql.statements import RUNNING
 
 _OUTCOME = (
     "status",
@@ -36,22 +36,22 @@ class Runs:
         self._sessions = sessions
         self._lines = lines
         runs = tables.runs
-        self._insert = insert(runs).values({name: text_param(name) for name in RUN_FIELDS})
+        self._insert = insert(runs).values({name: bindparam(name) for name in RUN_FIELDS})
         self._finish = (
             update(runs)
             .where(
-                runs.c.run_id == text_param("the_run"),
-                runs.c.server_id == text_param("the_server"),
+                runs.c.run_id == bindparam("the_run"),
+                runs.c.server_id == bindparam("the_server"),
                 runs.c.status == RUNNING,
             )
-            .values({name: text_param(name) for name in _OUTCOME})
+            .values({name: bindparam(name) for name in _OUTCOME})
         )
-        self._get = select(*run_columns(runs)).where(runs.c.run_id == text_param("id"))
+        self._get = select(*run_columns(runs)).where(runs.c.run_id == bindparam("id"))
         self._page = (
             select(*run_columns(runs), runs.c.seq)
-            .where(runs.c.session_id == text_param("session"), runs.c.seq < int_param("before"))
+            .where(runs.c.session_id == bindparam("session"), runs.c.seq < bindparam("before"))
             .order_by(runs.c.seq.desc())
-            .limit(int_param("count"))
+            .limit(bindparam("count"))
         )
 
     def accept(self, connection: Connection, run: RunRecord, deliveries: Sequence[NewDelivery]) -> None:

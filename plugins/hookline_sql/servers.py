@@ -23,10 +23,6 @@ from hookline_sql.statements import (
     OUT_OF_LINE,
     PENDING,
     RUNNING,
-    ids_param,
-    int_param,
-    text_param,
-    time_param,
 )
 
 
@@ -36,27 +32,26 @@ class Servers:
     def __init__(self, tables: Tables, lines: Lines) -> None:
         self._lines = lines
         runs, servers, deliveries, sessions = tables.runs, tables.servers, tables.deliveries, tables.sessions
-        upsert = insert(servers).values({name: text_param(name) for name in SERVER_FIELDS})
+        upsert = insert(servers).values({name: bindparam(name) for name in SERVER_FIELDS})
         self._beat = upsert.on_conflict_do_update(
             index_elements=[servers.c.server_id],
             set_={name: upsert.excluded[name] for name in SERVER_FIELDS if name != "server_id"},
         )
         self._renew = (
             update(deliveries)
-            .where(deliveries.c.server_id == text_param("me"), deliveries.c.status == RUNNING)
-            .values(lease_expires_at=time_param("lease"))
+            .where(deliveries.c.server_id == bindparam("me"), deliveries.c.status == RUNNING)
+            .values(lease_expires_at=bindparam("lease"))
         )
         self._list = select(*server_columns(servers)).order_by(servers.c.started_at, servers.c.server_id)
         known = select(servers.c.server_id).where(servers.c.server_id == runs.c.server_id)
-        self._orphans = (
-            select(*run_columns(runs))
-            .where(runs.c.status == RUNNING, or_(runs.c.server_id.in_(ids_param("servers")), ~known.exists()))
-            .order_by(runs.c.seq)
+        # Not ordered here: to have an order, SQLite would rather read the whole table than the index of what is running.
+        self._orphans = select(*run_columns(runs)).where(
+            runs.c.status == RUNNING, or_(runs.c.server_id.in_(bindparam("servers", expanding=True)), ~known.exists())
         )
-        self._delete = delete(servers).where(servers.c.server_id.in_(ids_param("servers")))
+        self._delete = delete(servers).where(servers.c.server_id.in_(bindparam("servers", expanding=True)))
         self._unlock = (
             update(sessions)
-            .where(sessions.c.active_server_id.in_(ids_param("servers")))
+            .where(sessions.c.active_server_id.in_(bindparam("servers", expanding=True)))
             .values(active_run_id=None, active_server_id=None)
         )
         self._lost = select(
@@ -69,20 +64,20 @@ class Servers:
         ).where(
             deliveries.c.status == RUNNING,
             or_(
-                deliveries.c.server_id.in_(ids_param("servers")),
-                (deliveries.c.lease_expires_at < time_param("expired")) & (deliveries.c.server_id != text_param("me")),
+                deliveries.c.server_id.in_(bindparam("servers", expanding=True)),
+                (deliveries.c.lease_expires_at < bindparam("expired")) & (deliveries.c.server_id != bindparam("me")),
             ),
         )
-        dead = int_param("is_dead") == 1
+        dead = bindparam("is_dead") == 1
         self._set_free = (
             update(deliveries)
-            .where(deliveries.c.delivery_id == text_param("id"))
+            .where(deliveries.c.delivery_id == bindparam("id"))
             .values(
                 status=case((dead, DEAD), else_=PENDING),
                 in_line=case((dead, OUT_OF_LINE), else_=deliveries.c.in_line),
-                due_at=case((dead, None), else_=time_param("now")),
-                finished_at=case((dead, time_param("now")), else_=None),
-                last_error=func.coalesce(text_param("problem"), deliveries.c.last_error),
+                due_at=case((dead, None), else_=bindparam("now")),
+                finished_at=case((dead, bindparam("now")), else_=None),
+                last_error=func.coalesce(bindparam("problem"), deliveries.c.last_error),
                 attempt_count=deliveries.c.attempt_count - 1,
                 interruptions=deliveries.c.interruptions + 1,
                 fence=deliveries.c.fence + 1,
@@ -103,7 +98,8 @@ class Servers:
 
     def list_orphans(self, connection: Connection, server_ids: Collection[str]) -> list[RunRecord]:
         """The runs that nobody executes any more, oldest first."""
-        return [run_from(row) for row in connection.execute(self._orphans, {"servers": list(server_ids)})]
+        orphans = connection.execute(self._orphans, {"servers": list(server_ids)})
+        return sorted(map(run_from, orphans), key=lambda run: run.created_at)
 
     def retire(self, connection: Connection, server_id: str) -> None:
         """Delete a server's row."""

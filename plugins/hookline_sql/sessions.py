@@ -10,7 +10,7 @@ from hookline.storage import LockedSession, Page, SessionLock
 from hookline_sql import cursors
 from hookline_sql.records import session_columns, session_from
 from hookline_sql.schema import Tables
-from hookline_sql.statements import COMPLETED, ONE, int_param, text_param, time_param
+from hookline_sql.statements import COMPLETED, ONE
 
 
 class Sessions:
@@ -19,14 +19,14 @@ class Sessions:
     def __init__(self, tables: Tables) -> None:
         sessions, runs = tables.sessions, tables.runs
         upsert = insert(sessions).values(
-            session_id=text_param("session_id"),
-            user_id=text_param("user_id"),
-            state=text_param("state"),
+            session_id=bindparam("session_id"),
+            user_id=bindparam("user_id"),
+            state=bindparam("state"),
             version=ONE,
-            active_run_id=text_param("run_id"),
-            active_server_id=text_param("server_id"),
-            created_at=time_param("now"),
-            updated_at=time_param("now"),
+            active_run_id=bindparam("run_id"),
+            active_server_id=bindparam("server_id"),
+            created_at=bindparam("now"),
+            updated_at=bindparam("now"),
         )
         self._lock = upsert.on_conflict_do_update(
             index_elements=[sessions.c.session_id],
@@ -42,31 +42,31 @@ class Sessions:
         self._history = (
             select(runs.c.document)
             .where(
-                runs.c.session_id == text_param("session_id"),
-                runs.c.runnable_id == text_param("runnable_id"),
+                runs.c.session_id == bindparam("session_id"),
+                runs.c.runnable_id == bindparam("runnable_id"),
                 runs.c.status == COMPLETED,
                 runs.c.parent_run_id.is_(None),
                 runs.c.document.is_not(None),
             )
             .order_by(runs.c.seq.desc())
-            .limit(int_param("count"))
+            .limit(bindparam("count"))
         )
         held = (
             update(sessions)
-            .where(sessions.c.session_id == text_param("id"), sessions.c.active_run_id == text_param("run"))
+            .where(sessions.c.session_id == bindparam("id"), sessions.c.active_run_id == bindparam("run"))
             .values(active_run_id=None, active_server_id=None)
         )
         self._unlock = held
-        self._finish = held.values(updated_at=time_param("now"))
-        self._finish_with_state = self._finish.values(state=text_param("new_state"), version=sessions.c.version + 1)
-        self._get = select(*session_columns(sessions)).where(sessions.c.session_id == text_param("id"))
+        self._finish = held.values(updated_at=bindparam("now"))
+        self._finish_with_state = self._finish.values(state=bindparam("new_state"), version=sessions.c.version + 1)
+        self._get = select(*session_columns(sessions)).where(sessions.c.session_id == bindparam("id"))
         self._page = (
             select(*session_columns(sessions), sessions.c.seq)
-            .where(sessions.c.seq < int_param("before"))
+            .where(sessions.c.seq < bindparam("before"))
             .order_by(sessions.c.seq.desc())
-            .limit(int_param("count"))
+            .limit(bindparam("count"))
         )
-        self._page_of_user = self._page.where(sessions.c.user_id == text_param("user"))
+        self._page_of_user = self._page.where(sessions.c.user_id == bindparam("user"))
 
     def lock(self, connection: Connection, request: SessionLock) -> LockedSession | None:
         """Take the session for a run unless another one has it; `session.session_state` is left to the caller."""

@@ -123,6 +123,11 @@ def count_up(run_context: RunContext) -> None:
     run_context.session_state["n"] = run_context.session_state.get("n", 0) + 1
 
 
+@hook(run_in_background=True, name="pre-1")
+def log_request(run_context: RunContext) -> None:
+    write(hook="pre-1", event="start", run_id=run_context.run_id)
+
+
 NOOPS = [background(f"hook-{number}") for number in (1, 2, 3)]
 
 POST_HOOKS: dict[str, list[Callable[..., Any]]] = {
@@ -130,6 +135,7 @@ POST_HOOKS: dict[str, list[Callable[..., Any]]] = {
     "three": NOOPS,
     "hold-second": [NOOPS[0], background("hook-2", hold_first_time), NOOPS[2]],
     "fail-until-mended": [background("hook-1", fail_until_mended, retries=20), *NOOPS[1:]],
+    "on-failure": [background("on-failure", on=("failed",)), background("on-success")],
     "raise-first": [background("hook-1", fail, retries=0), *NOOPS[1:]],
     "retry-once": [background("hook-1", fail, retries=1), *NOOPS[1:]],
     "misbehaved": [
@@ -147,7 +153,10 @@ POST_HOOKS: dict[str, list[Callable[..., Any]]] = {
     "count": [count_up],
     "output-guard-down": [output_backend_is_down],
 }
-PRE_HOOKS: dict[str, list[Callable[..., Any]]] = {"input-guard-down": [backend_is_down]}
+PRE_HOOKS: dict[str, list[Callable[..., Any]]] = {
+    "input-guard-down": [backend_is_down],
+    "on-failure": [log_request],
+}
 
 
 class KillingDb(SqliteDb):

@@ -71,8 +71,8 @@ def test_killed_during_a_backoff(serve: Serve, stub: StubProcess) -> None:
     assert stub.stats()["calls"] == 1
 
 
-def test_killed_in_mid_run_it_is_failed_and_its_session_free(serve: Serve, stub: StubProcess) -> None:
-    server = serve("three")
+def test_killed_in_mid_run_it_is_failed_with_its_hooks_and_its_session_free(serve: Serve, stub: StubProcess) -> None:
+    server = serve("on-failure")
     answer = server.client.post(
         "/agents/a/runs",
         data={"message": "wait [[stub gate=never]]", "background": "true", "session_id": "s"},
@@ -87,6 +87,8 @@ def test_killed_in_mid_run_it_is_failed_and_its_session_free(serve: Serve, stub:
     run = server.get(f"/runs/{run_id}")
     assert run["reason"] == "interrupted"
     assert run["error"]["type"] == "Interrupted"
+    server.wait_delivered(run_id)
+    assert first_starts(server, run_id) == ["pre-1", "on-failure"]
     again = server.post_run(session_id="s")
     assert again.status_code == 200, again.text
 

@@ -288,7 +288,10 @@ class Engine:
 
     def _end(self, run: LiveRun, request: FinishRun) -> None:
         line = [*run.pre_deliveries, *request.deliveries]
-        if self._parts.lines is not None and line:
+        was_ours = (
+            request.run.server_id == self._parts.server_id
+        )  # of another's run the pre-hooks are in the ledger only
+        if self._parts.lines is not None and line and was_ours:
             self._parts.lines.line_committed(request.run, line, request.now)
         for delivery in line:
             run.emit(EventName.HOOK_SCHEDULED, hook=delivery.hook, delivery_id=delivery.delivery_id)
@@ -333,11 +336,8 @@ class Engine:
         self._conclude(run, RunStatus.FAILED, "interrupted")
         run.output.error = RunError("Interrupted", "the server that executed this run ended")
         run.output.metrics.duration = None
-        try:
+        with contextlib.suppress(RunLostError):  # somebody else's sweep was faster
             await self._finish(run, dumps(run.run_context.session_state))
-        except RunLostError:
-            return  # somebody else's sweep was faster
-        run.hand_over()
 
     def _present_record(self, run: LiveRun) -> RunRecord:
         """The row as it would be stored now: what a hook marked for the background sees where it is called inline."""

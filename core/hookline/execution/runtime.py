@@ -199,6 +199,8 @@ class Runtime:
         )
         session = await self.storage.get_session(record.session_id)
         await self.engine.finish_interrupted(record, request, self._plans[key], session)
+        await self.storage.release_line(record.run_id, time.time())
+        self.deliverer.wake()
 
     def _delivery_finished(self, delivery: Delivery) -> None:
         if not self._points.of("delivery_finished"):
