@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hookline.agent import Agent
-from hookline.calling import read_callee
 from hookline.errors import ConfigurationError, ServerBusyError, StorageError
 from hookline.execution.live_run import LiveRun, RunRequest
-from hookline.execution.points import PointHook, Points
+from hookline.execution.points import read_points
 from hookline.execution.runtime import Limits, Runtime
 from hookline.models import Model
 from hookline.plan import GivenHook, Plan, PlanDefaults, build_plan
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hookline")
 
 Key = tuple[str, str]
-
-_POINT_ARGUMENTS: Mapping[str, frozenset[str]] = {
-    "run_event": frozenset({"event", "runnable"}),
-    "pre_model": frozenset({"runnable", "run_context", "request"}),
-    "post_model": frozenset({"runnable", "run_context", "request", "response"}),
-    "pre_tool": frozenset({"runnable", "run_context", "tool_call"}),
-    "post_tool": frozenset({"runnable", "run_context", "tool_call", "result", "error"}),
-    "schedule_background": frozenset({"delivery", "runnable", "run_output"}),
-    "delivery_finished": frozenset({"delivery", "runnable"}),
-}
 
 
 class AgentOS:
@@ -87,6 +77,8 @@ class AgentOS:
         self._app: Any = None
         self._runtime: Runtime | None = None
         self._shutting_down = False
+        self._ends_at = 0.0
+        self._left_behind = 0
 
     # definition
 
@@ -218,7 +210,7 @@ class AgentOS:
                 self.database,
                 runnables=self.runnables,
                 plans=self._plans,
-                points=self._points(),
+                points=read_points(self.registry.implementations, timeout=settings.inline_timeout),
                 limits=Limits(
                     hook_threads=settings.hook_threads,
                     tool_threads=settings.tool_threads,
@@ -230,38 +222,17 @@ class AgentOS:
                 ),
             )
             stack.push_async_callback(self._close, runtime)
-            await self._enter_plugins(stack)
+            for _, context in self.registry.lifespans(self):
+                await stack.enter_async_context(context)
             yield
 
-    async def _enter_plugins(self, stack: AsyncExitStack) -> None:
-        for plugin, context in self.registry.lifespans(self):
-            try:
-                await stack.enter_async_context(context)
-            except Exception as error:  # noqa: BLE001 - the border to plugins: one that is not needed stops nobody
-                self.registry.set_failed(plugin, f"its lifespan raised {type(error).__name__}: {error}", error)
-                self.registry.check()
-
     async def _close(self, runtime: Runtime) -> None:
-        self._shutting_down = True
+        self.begin_shutdown()
         try:
-            await runtime.close(self.settings.shutdown_timeout)
+            await runtime.close(max(0.0, self._ends_at - time.monotonic()))
         finally:
+            self._left_behind = runtime.abandoned
             self._runtime = None
-
-    def _points(self) -> Points:
-        timeout = self.settings.inline_timeout
-        hooks = {
-            point: [
-                PointHook(
-                    each.plugin,
-                    read_callee(each.function, name=f"{each.plugin}.{point}", offered=offered, what=f"{point} hook"),
-                    timeout,
-                )
-                for each in self.registry.implementations(point)
-            ]
-            for point, offered in _POINT_ARGUMENTS.items()
-        }
-        return Points({point: found for point, found in hooks.items() if found})
 
     # while it is served
 
@@ -295,8 +266,8 @@ class AgentOS:
 
     @property
     def abandoned(self) -> int:
-        """Hooks and tools that did not end after their time limit, and still have not."""
-        return self._runtime.abandoned if self._runtime is not None else 0
+        """Hooks and tools that did not end after their time limit, and still have not; kept after the lifespan."""
+        return self._runtime.abandoned if self._runtime is not None else self._left_behind
 
     def start_run(
         self,
@@ -337,8 +308,10 @@ class AgentOS:
         return runtime.start_run(request)
 
     def begin_shutdown(self) -> None:
-        """From now on this server is not ready and takes no new run; those under way go on."""
-        self._shutting_down = True
+        """From now on this server is not ready and takes no new run; those under way have `shutdown_timeout` left."""
+        if not self._shutting_down:
+            self._shutting_down = True
+            self._ends_at = time.monotonic() + self.settings.shutdown_timeout
 
     def wake_deliveries(self) -> None:
         """Something became due in the ledger (a redriven delivery): look now."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hookline import hookspecs
 from hookline.calling import Callee, display_name, read_callee
 from hookline.deliveries import Phase
 from hookline.errors import ConfigurationError
@@ -14,21 +16,8 @@ from hookline.runnable import Runnable
 
 Source = Literal["plugin", "server", "runnable"]
 
-PRE_ARGUMENTS = frozenset(
-    {
-        "run_input",
-        "run_context",
-        "runnable",
-        "session",
-        "user_id",
-        "metadata",
-        "session_state",
-        "dependencies",
-        "debug_mode",
-        "delivery",
-    }
-)
-POST_ARGUMENTS = PRE_ARGUMENTS | {"run_output"}
+PRE_ARGUMENTS = frozenset(inspect.signature(hookspecs.pre_run).parameters)
+POST_ARGUMENTS = frozenset(inspect.signature(hookspecs.post_run).parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,7 @@ class Storage(RunStorage, Protocol):
 
     Raises:
         StorageError: from every method, when the operation could not be done; nothing of it is stored then.
+        ValueError: from the listings, for a `cursor` that no listing gave.
     """
 
     @property

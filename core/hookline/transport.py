@@ -31,5 +31,6 @@ class Transport(Protocol):
             reload: start anew whenever a source file changes.
 
         Raises:
-            ConfigurationError: the address cannot be bound; the message names it and the mend.
+            ConfigurationError: `reload` without an import string.
+            SystemExit: the app cannot be imported, or the address cannot be bound; one line says which, and the mend.
         """

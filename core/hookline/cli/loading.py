@@ -111,7 +111,7 @@ def _missing(module: ModuleType, attribute: str) -> str:
 
 
 def _described(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of the class {type(value).__name__}"
 
 
 def _block_plugins(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:

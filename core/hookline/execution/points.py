@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from hookline.calling import Callee
+from hookline import hookspecs
+from hookline.calling import Callee, read_callee
 from hookline.events import RunEvent
 from hookline.runnable import Runnable
 
 logger = logging.getLogger("hookline.plugins")
+
+
+POINTS = (
+    "run_event",
+    "pre_model",
+    "post_model",
+    "pre_tool",
+    "post_tool",
+    "schedule_background",
+    "delivery_finished",
+)
+
+
+class Implementation(Protocol):
+    """A plugin's function for one point."""
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's name."""
+        ...
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What it gave for the point."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +74,20 @@ class Points:
                     event.event,
                     extra={"run_id": event.run_id, "hook": hook.callee.name},
                 )
+
+
+def read_points(implementations: Callable[[str], Iterable[Implementation]], *, timeout: float) -> Points:
+    """Read the signatures of all implementations, once.
+
+    Args:
+        implementations: gives those of a point in the order of their calls.
+        timeout: seconds for one call.
+    """
+    hooks: dict[str, list[PointHook]] = {}
+    for point in POINTS:
+        offered = inspect.signature(getattr(hookspecs, point)).parameters
+        for each in implementations(point):
+            name = f"{each.plugin}.{point}"
+            callee = read_callee(each.function, name=name, offered=offered, what=f"{point} hook")
+            hooks.setdefault(point, []).append(PointHook(each.plugin, callee, timeout))
+    return Points(hooks)

@@ -249,6 +249,9 @@ class PluginRegistry:
         except PluginError as error:
             self._set(each.info, PluginState.REFUSED, str(error))
             return False
+        except ImportError as error:
+            self._set(each.info, *_import_failure(each.candidate, error), error)
+            return False
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to plugins
             self._set(each.info, PluginState.FAILED, f"{called} raised {error_text(error)}", error)
             return False
