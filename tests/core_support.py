@@ -25,10 +25,10 @@ async def eventually(condition: Callable[[], bool], *, within: float = DEADLINE)
         await asyncio.sleep(0.005)
 
 
-def agent(*replies: Reply, id: str = "a", **options: Any) -> Agent:
-    """An agent that gives these replies; `"fine"` again and again if there are none."""
+def agent(*replies: Reply, **options: Any) -> Agent:
+    """The agent `a`, which gives these replies; `"fine"` again and again if there are none."""
     model = ScriptedModel(*replies) if replies else ScriptedModel("fine", repeat=True)
-    return Agent(id=id, **{"model": model, **options})
+    return Agent(**{"id": "a", "model": model, **options})
 
 
 def model_of(served: Agent) -> ScriptedModel:
@@ -95,12 +95,14 @@ async def only_delivery(agent_os: AgentOS, run_id: str) -> DeliveryRecord:
 
 
 async def delivery_with(agent_os: AgentOS, run_id: str, status: str, *, within: float = DEADLINE) -> DeliveryRecord:
-    """The one delivery of a run, once it has that status."""
+    """The one delivery of a run, once it is there and has that status."""
     ends_at = time.monotonic() + within
-    while (delivery := await only_delivery(agent_os, run_id)).delivery.status != status:
-        assert time.monotonic() < ends_at, f"still {delivery.delivery.status}, not {status}"
+    while True:
+        found = await deliveries_of(agent_os, run_id)
+        if [each.delivery.status for each in found] == [status]:
+            return found[0]
+        assert time.monotonic() < ends_at, f"not {status}, but {found}"
         await asyncio.sleep(0.01)
-    return delivery
 
 
 class FaultyDb:

@@ -1,4 +1,4 @@
-"""A stub of OpenAI's chat completions API, steered by the messages that it gets.
+"""A stub of OpenAI's chat completions API and its Responses API, steered by the messages that it gets.
 
 **In a test's own event loop**
 
@@ -33,8 +33,10 @@ value percent-encoded:
 | `garbage=KIND` | `json`: broken JSON; `html`: a web page; `list empty null text parts`: wrong shapes |
 | `tool=NAME:JSON` | calls a tool (again: one more at once), unless the last message is a tool's result |
 | `ids=no`, `index=no` | leaves these out of tool calls |
-| `finish=REASON` | the finish reason (`stop` or `tool_calls` otherwise) |
+| `finish=REASON` | the finish reason (`stop` or `tool_calls` otherwise), or what becomes of it in a response |
+| `reasoning=T` | reasons so before it answers |
 | `refusal=T` | refuses |
+| `failed=T` | (responses) ends with the status `failed` and that error |
 | `usage=no` | reports no usage |
 
 **Other requests.** `GET /stats` answers what `Stats` holds. `POST /gates/NAME` opens a gate, for good;
@@ -57,18 +59,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
+import stub_chat
+import stub_responses
 from stub_answers import (
     STREAM_END,
     STREAM_HEAD,
+    Api,
     Call,
-    delta,
-    end_of_stream,
     error_response,
-    event,
     garbage_response,
     json_response,
-    whole_answer,
 )
+
+_APIS: dict[str, Api] = {"/chat/completions": stub_chat, "/responses": stub_responses}
 
 
 def marker(**options: object) -> str:
@@ -176,19 +179,19 @@ class StubOpenAI:
 
     async def answer(self, request: _Request) -> AsyncIterator[bytes]:
         """The bytes of the answer to one request."""
-        where = (request.method, request.path.removeprefix("/v1"))
-        if where == ("POST", "/chat/completions"):
+        path = request.path.removeprefix("/v1")
+        if request.method == "POST" and (api := _APIS.get(path)):
             try:
-                call = Call.read(json.loads(request.body))
+                call = api.read_call(json.loads(request.body))
             except (ValueError, LookupError, TypeError) as error:
                 yield json_response({"error": {"message": f"not a request: {error!r}"}}, 400)
                 return
             self.stats.last_body = call.body
             self.stats.last_headers = request.headers
-            async for data in self._counted(call):
+            async for data in self._counted(call, api):
                 yield data
         else:
-            yield await self._control(*where)
+            yield await self._control(request.method, path)
 
     async def _control(self, method: str, path: str) -> bytes:
         if (method, path) == ("GET", "/stats"):
@@ -208,12 +211,12 @@ class StubOpenAI:
             return json_response({"open": gate.open.is_set(), "waiting": gate.waiting})
         return json_response({"error": {"message": f"no such path: {method} {path}"}}, 404)
 
-    async def _counted(self, call: Call) -> AsyncIterator[bytes]:
+    async def _counted(self, call: Call, api: Api) -> AsyncIterator[bytes]:
         self.stats.calls += 1
         self.stats.in_flight += 1
         self.stats.max_in_flight = max(self.stats.max_in_flight, self.stats.in_flight)
         try:
-            async for data in self._completion(call):
+            async for data in self._respond(call, api):
                 yield data
         except asyncio.CancelledError:
             self.stats.aborted += 1
@@ -221,47 +224,48 @@ class StubOpenAI:
         finally:
             self.stats.in_flight -= 1
 
-    async def _completion(self, call: Call) -> AsyncIterator[bytes]:
+    async def _respond(self, call: Call, api: Api) -> AsyncIterator[bytes]:
         if call.has("latency"):
             await asyncio.sleep(call.number("latency"))
         self._seen[call.user_text] += 1
         if call.has("status") and self._seen[call.user_text] <= call.number("times", 1_000_000):
             yield error_response(call)
         elif call.has("garbage"):
-            yield garbage_response(call)
+            yield garbage_response(call, api)
         elif call.body.get("stream"):
-            async for data in self._stream(call):
+            async for data in self._stream(call, api):
                 yield data
         else:
             await self._wait_at_gate(call, int(call.number("after")))
             if call.has("drop"):
                 raise _DropError
-            yield json_response(whole_answer(call))
+            yield json_response(api.whole_answer(call))
 
     async def _wait_at_gate(self, call: Call, sent: int) -> None:
         if call.has("gate") and sent == int(call.number("after")):
             await self.gate(call.get("gate")).wait()
 
-    async def _stream(self, call: Call) -> AsyncIterator[bytes]:
+    async def _stream(self, call: Call, api: Api) -> AsyncIterator[bytes]:
         yield STREAM_HEAD
-        yield event(delta({"role": "assistant", "content": None if call.tool_calls else ""}))
+        for data in api.begin(call):
+            yield data
         pieces = [] if call.tool_calls or call.has("refusal") else call.pieces
         for sent, piece in enumerate([*pieces, None]):
             await self._wait_at_gate(call, sent)
             if call.get("drop") == str(sent):
                 raise _DropError
             if call.get("error") == str(sent):
-                yield event({"error": {"message": call.get("message", "the stub was told to fail")}})
+                yield api.error(call)
                 break
             if call.get("eof") == str(sent):
                 break
             if piece is None:
-                for data in end_of_stream(call):
+                for data in api.end(call):
                     yield data
                 break
             if sent and call.has("delay"):
                 await asyncio.sleep(call.number("delay"))
-            yield event(delta({"content": piece}))
+            yield api.piece(call, piece)
         yield STREAM_END
 
 
@@ -359,7 +363,7 @@ class StubProcess:
 
 
 async def _main() -> None:
-    parser = argparse.ArgumentParser(description="A stub of OpenAI's chat completions API.")
+    parser = argparse.ArgumentParser(description="A stub of OpenAI's APIs.")
     parser.add_argument("--port", type=int, default=0)
     async with StubOpenAI(parser.parse_args().port) as stub:
         print(json.dumps({"port": stub.port, "base_url": stub.base_url}), flush=True)

@@ -8,6 +8,7 @@ from hookline.agent import Agent
 from hookline.agent_os import AgentOS
 from hookline.deliveries import Delivery, DeliveryStatus
 from hookline.errors import (
+    AuthenticationError,
     CheckError,
     ConfigurationError,
     HookError,
@@ -31,6 +32,7 @@ from hookline.hookspecs import hookimpl, hookspec
 from hookline.messages import Message, ToolCall
 from hookline.models import Model, ModelRequest, ModelResponse, ToolDefinition, Usage
 from hookline.plan import Plan, PlannedHook
+from hookline.principals import Principal
 from hookline.runnable import Runnable, RunScope
 from hookline.runs import Metrics, RunContext, RunError, RunInput, RunOutput, RunStatus
 from hookline.scheduling import Refuse, Schedule
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentOS",
+    "AuthenticationError",
     "CheckError",
     "ConfigurationError",
     "Database",
@@ -67,6 +70,7 @@ __all__ = [
     "Plan",
     "PlannedHook",
     "PluginError",
+    "Principal",
     "Refuse",
     "Rejection",
     "RunContext",
@@ -112,3 +116,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(settings, name)
     raise AttributeError(f"module 'hookline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, those too that are imported at their first use."""
+    return sorted({*globals(), *__all__})

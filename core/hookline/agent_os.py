@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hookline.agent import Agent
+from hookline.authentication import Authenticator
 from hookline.errors import ConfigurationError, ServerBusyError, StorageError
 from hookline.execution.live_run import LiveRun, RunRequest
 from hookline.execution.points import read_points
@@ -169,20 +170,22 @@ class AgentOS:
 
         Args:
             app: what `get_app()` gave, or where it is found: `"module:app"`; `reload` needs the latter.
-            host: the address to bind; anything but loopback needs `insecure=True`, because nobody is asked who
-                they are.
+            host: the address to bind; anything but loopback needs authentication (`api_keys`, or a plugin that
+                implements `authenticate`), or `insecure=True`.
             port: the port to bind.
             reload: start anew whenever a source file changes.
-            insecure: bind to an address that others can reach.
+            insecure: bind to an address that others can reach, although nobody is asked who they are.
 
         Raises:
-            ConfigurationError: the address is not loopback; `reload` without an import string.
+            ConfigurationError: the address is not loopback and there is no authentication; `reload` without an
+                import string.
         """
         self.load()
-        if not insecure and not _is_loopback(host):
+        if not (insecure or _is_loopback(host) or Authenticator.of(self).is_required):
             raise ConfigurationError(
-                f"host={host!r} can be reached by others and nothing asks them who they are: "
-                f"serve on 127.0.0.1 behind a proxy that does, or say insecure=True (--insecure)"
+                f"host={host!r} can be reached by others and nothing asks them who they are: set HOOKLINE_API_KEYS, "
+                f"install a plugin that authenticates, serve on 127.0.0.1 behind a proxy that does, "
+                f"or say insecure=True (--insecure)"
             )
         self._transport().serve(self, app, host=host, port=port, reload=reload)
 
@@ -371,9 +374,9 @@ def _make_model(registry: PluginRegistry, provider: str, model_id: str) -> Model
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+    if host in ("localhost", "::1"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+        return socket.inet_pton(socket.AF_INET, host)[0] == 127
+    except OSError:
         return False

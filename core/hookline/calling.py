@@ -21,20 +21,21 @@ GRACE_SECONDS = 0.5
 class Callee:
     """A callable, its signature read once.
 
-    `names` are the offered arguments that it takes, `positional` those of them that have no keyword.
+    `names` are the offered arguments that it takes; `positional` are its parameters that have no keyword, each with
+    its default.
     """
 
     function: Callable[..., Any]
     name: str
     is_async: bool
     names: tuple[str, ...]
-    positional: tuple[str, ...]
+    positional: tuple[tuple[str, Any], ...]
     takes_all: bool
 
     def arguments(self, offered: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments, picked from what is offered."""
         by_name = dict(offered) if self.takes_all else {name: offered[name] for name in self.names}
-        return [by_name.pop(name) for name in self.positional], by_name
+        return [by_name.pop(name, default) for name, default in self.positional], by_name
 
 
 def is_async_callable(function: object) -> bool:
@@ -71,23 +72,31 @@ def read_callee(function: Callable[..., Any], *, name: str, offered: Collection[
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{what} {name!r} has no signature that can be read: {error}") from error
     names: list[str] = []
-    positional: list[str] = []
+    positional: list[tuple[str, Any]] = []
     takes_all = False
+    bound = _bound(function)
     for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append((parameter.name, parameter.default))
         if parameter.kind is parameter.VAR_KEYWORD:
             takes_all = True
-        elif parameter.kind is parameter.VAR_POSITIONAL:
+        elif parameter.kind is parameter.VAR_POSITIONAL or parameter.name in bound:
             continue
         elif parameter.name in offered:
             names.append(parameter.name)
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                positional.append(parameter.name)
         elif parameter.default is parameter.empty:
             raise ConfigurationError(
                 f"{what} {name!r} requires the parameter {parameter.name!r}, which nobody can give: "
                 f"name one of {', '.join(sorted(offered))}, or give it a default"
             )
     return Callee(function, name, is_async_callable(function), tuple(names), tuple(positional), takes_all)
+
+
+def _bound(function: object) -> frozenset[str]:
+    """The keyword arguments that a partial has bound: they stay as they are."""
+    if not isinstance(function, functools.partial):
+        return frozenset()
+    return frozenset(function.keywords) | _bound(function.func)
 
 
 class Caller:

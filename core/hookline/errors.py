@@ -8,6 +8,7 @@ HooklineError
 │   └── OutputCheckError
 ├── HookError                   a hook failed, timed out, or ended in a way that no hook may
 │   └── HookTimeoutError
+├── AuthenticationError         who asks is not who they say
 ├── ModelError                  the model's side failed: unreachable, refused, garbage
 ├── ToolArgumentsError          a model's arguments do not fit the tool (`hookline.tools`)
 ├── ToolResultError             a tool returned what JSON has no form for (`hookline.tools`)
@@ -75,6 +76,14 @@ class HookError(HooklineError):
 
 class HookTimeoutError(HookError):
     """A hook or a tool did not end within its time limit."""
+
+
+class AuthenticationError(HooklineError):
+    """Raised by an `authenticate` hook: what the request shows is wrong, expired, revoked.
+
+    Args:
+        message: why; the client reads it (401), so it names no secret.
+    """
 
 
 class ModelError(HooklineError):

@@ -53,9 +53,12 @@ class HookOptions:
 
 
 def options_of(function: object) -> HookOptions:
-    """What has been said of a hook."""
+    """What has been said of a hook, also of what a partial wraps."""
     found = getattr(function, HOOK_ATTRIBUTE, None)
-    return found if isinstance(found, HookOptions) else HookOptions()
+    options = found if isinstance(found, HookOptions) else HookOptions()
+    if isinstance(function, functools.partial):
+        return options.over(options_of(function.func))
+    return options
 
 
 def _mark(function: F, options: HookOptions) -> F:

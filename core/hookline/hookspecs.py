@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hookline.events import RunEvent
     from hookline.messages import ToolCall
     from hookline.models import Model, ModelRequest, ModelResponse
+    from hookline.principals import Principal
     from hookline.runnable import Runnable
     from hookline.runs import RunContext, RunInput, RunOutput
     from hookline.scheduling import Refuse, Schedule
@@ -500,6 +501,52 @@ def transports() -> Mapping[str, Transport]:
 
 
 # The application
+
+
+@hookspec
+def authenticate(
+    headers: Mapping[str, str], method: str, path: str
+) -> Principal | Awaitable[Principal | None] | None:
+    """Say who is asking; sync (in a thread) or async.
+
+    Called before each request is answered but `/health`, once any plugin implements it. From then on a request that
+    nobody knows is refused (401). API keys come first: who shows one is not asked about here.
+
+    Args:
+        headers: the request's headers, found by their names in lower case; of a repeated one the first.
+        method: the request's method, in capitals.
+        path: the request's path, without its query.
+
+    Returns:
+        `Principal(user_id, scopes)`; the first plugin that gives one decides. None says: not mine.
+
+    Order: as for all points.
+
+    Errors: `AuthenticationError` refuses the request at once (401), and the client reads its message. Any other
+    exception, or no end within the time limit (`@hook(timeout=5)`; 30 s), is logged, and nobody gets in (503). A
+    plugin that cannot be loaded cannot ask: name it in the setting `required_plugins`.
+
+    Example:
+        ```python
+        import hmac
+        import os
+        from collections.abc import Mapping
+
+        from hookline import AuthenticationError, Principal, hookimpl
+
+
+        @hookimpl
+        def authenticate(headers: Mapping[str, str]) -> Principal | None:
+            # Believe a proxy that shows a secret of ours, and says whose request it passes on.
+            shown = headers.get("x-proxy-secret")
+            if shown is None:
+                return None
+            if not hmac.compare_digest(shown.encode(), os.environ["PROXY_SECRET"].encode()):
+                raise AuthenticationError("x-proxy-secret is wrong")
+            return Principal(headers["x-user"], headers.get("x-scopes", "").split())
+        ```
+    """
+    return None
 
 
 @hookspec

@@ -50,10 +50,17 @@ class ModelRequest:
 
 @dataclass(slots=True)
 class ModelResponse:
-    """A model's whole answer: an assistant's message and what it cost."""
+    """A model's whole answer.
+
+    Attributes:
+        message: the assistant's message.
+        usage: what it cost.
+        reasoning: what the provider shows of the model's reasoning, for `post_model` hooks; it is stored nowhere.
+    """
 
     message: Message
     usage: Usage = field(default_factory=Usage)
+    reasoning: str | None = None
 
 
 @runtime_checkable

@@ -197,8 +197,8 @@ def _callable_of(given: GivenHook, runnable: Runnable, phase: Phase) -> tuple[Ca
             hold_output=function.hold_output,
             guardrail=True,
         )
-        return function.check, own.over(options_of(function))
-    if not callable(function) or (isinstance(function, type) and issubclass(function, Guardrail)):
+        return function.check, own.over(options_of(function)).over(options_of(function.check))
+    if not callable(function) or isinstance(function, type):
         mend = f"give an instance: {function.__name__}()" if isinstance(function, type) else "give a callable"
         raise ConfigurationError(f"{runnable.kind} {runnable.id!r}: {phase}-hook {function!r} cannot be called: {mend}")
     return function, options_of(function)

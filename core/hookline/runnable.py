@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from hookline.errors import ConfigurationError
 from hookline.events import EventName
+from hookline.jsontext import dumps
 from hookline.messages import Message, ToolCall
 from hookline.models import Model, ModelRequest, ModelResponse
 from hookline.runs import RunContext, RunInput, RunOutput
@@ -83,6 +84,7 @@ class Runnable(ABC):
             raise ConfigurationError(f"{what} {self.id!r}: on_busy={on_busy!r} must be 'wait' or 'reject'")
         self.db = db
         self.session_state = dict(session_state or {})
+        self.state_text = _state_text(what, self.id, self.session_state)
         self.pre_hooks = _hooks(what, self.id, "pre_hooks", pre_hooks)
         self.post_hooks = _hooks(what, self.id, "post_hooks", post_hooks)
         self.history_runs = history_runs
@@ -104,6 +106,13 @@ class Runnable(ABC):
     def models(self) -> Sequence[Model]:
         """The models that it uses."""
         return ()
+
+
+def _state_text(what: str, id: str, state: dict[str, Any]) -> str:
+    try:
+        return dumps(state)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{what} {id!r}: session_state cannot be stored as JSON: {error}") from error
 
 
 def _hooks(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,6 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from hookline.api_keys import HASH_PREFIX, hash_key, read_key
 from hookline.errors import ConfigurationError
 
 M = TypeVar("M", bound=BaseSettings)
@@ -30,6 +31,9 @@ M = TypeVar("M", bound=BaseSettings)
 SETTINGS_FILE = "hookline.toml"
 
 ENVIRONMENT_PREFIX = "HOOKLINE_"
+
+_SECRET = frozenset({"api_keys"})
+"""Fields whose values no message shows."""
 
 _FILE_NAMES = {"plugins": "allow_plugins"}
 """Fields that the file calls otherwise: `plugins` is the table of the plugins' own settings there."""
@@ -41,8 +45,24 @@ def _words(value: object) -> object:
     return value
 
 
+def _api_keys(value: object) -> object:
+    keys = _words(value)
+    if keys == [] and value != []:
+        raise ValueError("there is no key in it: give one, or leave the setting out")
+    return keys
+
+
+def _hashes(keys: list[str]) -> list[str]:
+    if not all(key.strip() for key in keys):
+        raise ValueError("a key must not be blank")
+    return [read_key(key) for key in keys]
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_words)]
 """Plugins' names; in the environment separated by commas."""
+
+ApiKeyHashes = Annotated[list[str], NoDecode, BeforeValidator(_api_keys), AfterValidator(_hashes)]
+"""API keys, of which only the hashes are kept; in the environment separated by commas."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -58,6 +78,8 @@ class Settings(BaseSettings):
         storage: which storage keeps the ledger where no `db` is given: a name that a plugin provides.
         database: where that storage keeps it: a path, a URL.
         transport: what serves: a name that a plugin provides.
+        api_keys: keys, each of which lets its holder do everything; several, so that they can be replaced one after
+            the other. Plain or as `sha256:HEX`, in the file only as the latter; only the hashes are kept.
         shutdown_timeout: seconds that runs and deliveries may take to end at shutdown.
         max_concurrent_runs: more runs at once are turned away (429).
         max_body_size: bytes of a request's body.
@@ -88,6 +110,7 @@ class Settings(BaseSettings):
     storage: str = "sqlite"
     database: str = "hookline.db"
     transport: str = "fastapi"
+    api_keys: ApiKeyHashes = []
     shutdown_timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     max_concurrent_runs: Count = 1000
     max_body_size: Count = 1_048_576
@@ -109,6 +132,8 @@ class Settings(BaseSettings):
     required_plugins: Names = []
     strict_plugins: bool = False
 
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
+
     if not TYPE_CHECKING:  # type checkers keep the fields as keywords
 
         def __init__(self, **values: Any) -> None:
@@ -116,6 +141,12 @@ class Settings(BaseSettings):
                 super().__init__(**values)
             except ValidationError as error:
                 raise _mistake(error, type(self), values, ENVIRONMENT_PREFIX, SETTINGS_FILE, show_value=True) from None
+            self._given = frozenset(values)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the fields that were given in code."""
+        return self._given
 
     @classmethod
     def settings_customise_sources(
@@ -150,7 +181,7 @@ def plugin_settings(name: str, model: type[M]) -> M:
         ConfigurationError: a value or a name is wrong, or one is missing; values are never shown.
     """
     table = _plugin_table(name)
-    prefix = f"{ENVIRONMENT_PREFIX}PLUGIN_{name.upper().replace('-', '_')}__"
+    prefix = variable_prefix_of(name)
     where = f"{SETTINGS_FILE} [plugins.{name}]"
     if unknown := sorted(set(table) - set(model.model_fields)):
         raise _unknown_key(unknown[0], where, list(model.model_fields))
@@ -177,6 +208,50 @@ def plugin_settings(name: str, model: type[M]) -> M:
         raise _mistake(error, bound, {}, prefix, where, show_value=False) from None
 
 
+DEFAULT = "default"
+IN_CODE = "code"
+
+
+def sources_of(settings: Settings) -> dict[str, str]:
+    """Where each setting has its value from, by the name that the file has for it.
+
+    `code`, the name of a variable, `hookline.toml` or `default`: the same precedence as when they were read.
+    """
+    table = _core_table(type(settings))
+    found: dict[str, str] = {}
+    for field in type(settings).model_fields:
+        variable = None if field in settings.given else _variable_of(field, ENVIRONMENT_PREFIX)
+        from_file = SETTINGS_FILE if field in table else DEFAULT
+        found[file_name_of(field)] = IN_CODE if field in settings.given else variable or from_file
+    return found
+
+
+def plugin_sources_of(name: str, fields: Iterable[str]) -> dict[str, str]:
+    """Where each of a plugin's settings has its value from: a variable's name, `hookline.toml` or `default`."""
+    table, prefix = _plugin_table(name), variable_prefix_of(name)
+    return {field: _variable_of(field, prefix) or (SETTINGS_FILE if field in table else DEFAULT) for field in fields}
+
+
+def file_name_of(field: str) -> str:
+    """What the file calls a field of `Settings`."""
+    return _FILE_NAMES.get(field, field)
+
+
+def variable_prefix_of(plugin: str) -> str:
+    """What the names of the variables for a plugin's settings begin with."""
+    return f"{ENVIRONMENT_PREFIX}PLUGIN_{plugin.upper().replace('-', '_')}__"
+
+
+def plugin_tables() -> dict[str, dict[str, Any]]:
+    """The tables `[plugins.NAME]` of the file, by the plugins' names.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    tables = _read_file().get("plugins", {})
+    return dict(tables) if isinstance(tables, dict) else {}
+
+
 def _read_file() -> dict[str, Any]:
     path = Path(SETTINGS_FILE)
     try:
@@ -196,15 +271,24 @@ def _core_table(settings_cls: type[BaseSettings]) -> dict[str, Any]:
             f"{SETTINGS_FILE}: plugins holds the tables [plugins.NAME] of the plugins' own settings; the list of "
             f"allowed plugins is allow_plugins = [...]"
         )
-    fields = {_FILE_NAMES.get(field, field): field for field in settings_cls.model_fields}
+    fields = {file_name_of(field): field for field in settings_cls.model_fields}
     if unknown := sorted(set(table) - set(fields)):
         raise _unknown_key(unknown[0], SETTINGS_FILE, list(fields))
+    _refuse_plain_keys(table.get("api_keys"))
     return {fields[key]: value for key, value in table.items()}
 
 
+def _refuse_plain_keys(keys: object) -> None:
+    """Files are committed, copied and shown: a key in one is only to be recognised, not to be read."""
+    for key in keys if isinstance(keys, list) else [keys]:
+        if isinstance(key, str) and not key.startswith(HASH_PREFIX):
+            raise ConfigurationError(
+                f"{SETTINGS_FILE}: api_keys must hold hashes, not keys: write {hash_key(key)!r} instead"
+            )
+
+
 def _plugin_table(name: str) -> dict[str, Any]:
-    tables = _read_file().get("plugins", {})
-    table = tables.get(name, {}) if isinstance(tables, dict) else {}
+    table = plugin_tables().get(name, {})
     if not isinstance(table, dict):
         raise ConfigurationError(f"{SETTINGS_FILE}: plugins.{name} must be a table: [plugins.{name}]")
     return table
@@ -234,15 +318,22 @@ def _mistake(
     variable = prefix + "__".join(path).upper()
     if first["type"] == "missing":
         return ConfigurationError(f"{'.'.join(path)} is not set: set {variable}, or {path[-1]} in {file}")
-    value = f" = {first['input']!r}" if show_value else ""
-    return ConfigurationError(f"{_source(field, given, prefix, file)}{value}: {first['msg'].lower()}")
+    value = f" = {first['input']!r}" if show_value and field not in _SECRET else ""
+    return ConfigurationError(
+        f"{_source(field, given, prefix, file)}{value}: {first['msg'].lower().removeprefix('value error, ')}"
+    )
 
 
 def _source(field: str, given: Mapping[str, Any], prefix: str, file: str) -> str:
     if field in given:
         return f"Settings({field}=...)"
+    return _variable_of(field, prefix) or f"{file}: {file_name_of(field) if file == SETTINGS_FILE else field}"
+
+
+def _variable_of(field: str, prefix: str) -> str | None:
+    """The variable that sets a field, or a part of it; an empty one sets nothing."""
     start = (prefix + field).upper()
-    for variable in os.environ:
-        if variable.upper() == start or variable.upper().startswith(f"{start}__"):
+    for variable, value in os.environ.items():
+        if value and (variable.upper() == start or variable.upper().startswith(f"{start}__")):
             return variable
-    return f"{file}: {_FILE_NAMES.get(field, field) if file == SETTINGS_FILE else field}"
+    return None

@@ -6,7 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -60,7 +60,7 @@ class _Attachments:
         return await asyncio.wrap_future(future)
 
     async def _attach(self, database: Database) -> _Attachment:
-        storage = await DaemonThreads("hookline-start", 1).run(database.open)
+        storage = await _start_threads.run(database.open)
         server = this_server()
         heartbeat = Heartbeat(storage, server)
         await heartbeat.start()
@@ -75,6 +75,8 @@ class _Attachments:
 
 
 _attachments = _Attachments()
+_preparing = threading.Lock()
+_start_threads = DaemonThreads("hookline-start", 4)
 _caller = Caller()
 _hook_threads = DaemonThreads("hookline-hook", 40)
 _tool_threads = DaemonThreads("hookline-tool", 40)
@@ -134,7 +136,7 @@ class Runner(Runnable):
             raise RunningLoopError("run() would block the event loop that is running here: await arun() instead")
         request = self._request(input, session_id, user_id, metadata, dependencies, session_state, stream=stream)
         if stream:
-            return _follow(self._start(request))
+            return _follow(lambda: self._start(request))
         return _runs.submit(self._complete(request)).result()
 
     @overload
@@ -222,13 +224,20 @@ class Runner(Runnable):
         )
 
     async def _start(self, request: RunRequest) -> LiveRun:
-        if self._plan is None:
+        plan = await _start_threads.run(self._prepare) if self._plan is None else self._plan
+        return (await _engine_for(self.db)).start(request, plan)
+
+    def _prepare(self) -> Plan:
+        """Check the definition, plan the hooks and open the models, once."""
+        with _preparing:
+            if self._plan is not None:
+                return self._plan
             self.check()
             plan = build_plan(self)
             for model in self.models:
-                await _hook_threads.run(model.open)
+                model.open()
             self._plan = plan
-        return (await _engine_for(self.db)).start(request, self._plan)
+            return plan
 
     async def _complete(self, request: RunRequest) -> RunOutput:
         run = await self._start(request)
@@ -246,8 +255,8 @@ def _mapping(name: str, value: Mapping[str, Any] | None) -> dict[str, Any] | Non
     return None if value is None else dict(value)
 
 
-def _follow(starting: Coroutine[Any, Any, LiveRun]) -> Iterator[RunEvent]:
-    events = _runs.submit(starting).result().events()
+def _follow(start: Callable[[], Coroutine[Any, Any, LiveRun]]) -> Iterator[RunEvent]:
+    events = _runs.submit(start()).result().events()
 
     async def following() -> RunEvent | None:
         return await anext(events, None)
@@ -265,6 +274,7 @@ async def _engine_for(database: Database | None) -> Engine:
             EngineParts(
                 storage=attachment.storage,
                 server_id=attachment.server_id,
+                ledger=key,
                 caller=_caller,
                 hook_threads=_hook_threads,
                 tool_threads=_tool_threads,

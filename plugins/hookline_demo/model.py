@@ -17,8 +17,9 @@ class DemoModel:
     """A model without a key, for demonstrations and tests.
 
     It repeats what the user said. If the user's message has all the words of a tool's name ("roll a die" for
-    `roll_a_die`), it calls that tool, with arguments taken from the message as far as they can be, and then tells what
-    came back. Where an `output_schema` is asked for, it makes up a value of it. It counts words as tokens.
+    `roll_a_die`), it calls that tool, or several at once, with arguments taken from the message as far as they can be,
+    and then tells what came back. Where an `output_schema` is asked for, it makes up a value of it. It counts words as
+    tokens.
 
     Args:
         id: the model's id; it changes nothing.
@@ -55,8 +56,8 @@ class DemoModel:
 def _answer(request: ModelRequest) -> Message:
     said = next((m.content or "" for m in reversed(request.messages) if m.role == "user"), "")
     results = _tool_results(request.messages)
-    if not results and (call := _tool_call(request.tools, said, turn=len(request.messages))):
-        return Message("assistant", tool_calls=[call])
+    if not results and (calls := _tool_calls(request.tools, said, first=len(request.messages))):
+        return Message("assistant", tool_calls=calls)
     if request.output_schema is not None:
         return Message("assistant", json.dumps(example_of(request.output_schema, said)))
     if results:
@@ -76,8 +77,10 @@ def _tool_results(messages: Sequence[Message]) -> list[tuple[str, str]]:
     ]
 
 
-def _tool_call(tools: Iterable[ToolDefinition], said: str, *, turn: int) -> ToolCall | None:
+def _tool_calls(tools: Iterable[ToolDefinition], said: str, *, first: int) -> list[ToolCall]:
+    """Calls of the tools that were mentioned; each call adds a message, so ids counted from there never recur."""
     words = set(_words(said))
+    calls: list[ToolCall] = []
     for tool in tools:
         wanted = set(_words(tool.name)) - _FILLERS
         if wanted and wanted <= words:
@@ -85,8 +88,8 @@ def _tool_call(tools: Iterable[ToolDefinition], said: str, *, turn: int) -> Tool
                 arguments = example_of(tool.parameters, said)
             except NoExampleError:
                 continue
-            return ToolCall(id=f"call_{turn}", name=tool.name, arguments=json.dumps(arguments))
-    return None
+            calls.append(ToolCall(id=f"call_{first + len(calls)}", name=tool.name, arguments=json.dumps(arguments)))
+    return calls
 
 
 def _words(text: str) -> list[str]:

@@ -26,6 +26,7 @@ from hookline import (
     StorageError,
 )
 from hookline.jsontext import dumps
+from hookline_fastapi.responses import ProblemText
 
 logger = logging.getLogger("hookline.http")
 
@@ -46,9 +47,13 @@ class ProblemType:
 
 INVALID_REQUEST = ProblemType("invalid-request", 422, "The request is not valid")
 NOT_FOUND = ProblemType("not-found", 404, "There is no such thing here")
+UNAUTHENTICATED = ProblemType("unauthenticated", 401, "Nobody is known by what the request shows")
+FORBIDDEN = ProblemType("forbidden", 403, "This is for others")
 METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "This resource has no such method")
 BODY_TOO_LARGE = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = ProblemType("unsupported-media-type", 415, "The body's media type is not supported")
+TOO_MANY_HEADERS = ProblemType("too-many-headers", 431, "The request has too many or too large headers")
+MALFORMED = ProblemType("malformed-request", 400, "The request is not valid HTTP")
 RUN_REJECTED = ProblemType("run-rejected", 422, "A check rejected the run")
 RUN_FAILED = ProblemType("run-failed", 500, "The run failed")
 MODEL_ERROR = ProblemType("model-error", 502, "The model could not answer")
@@ -60,6 +65,7 @@ DELIVERY_STATUS = ProblemType("delivery-status", 409, "The delivery's status doe
 SERVER_BUSY = ProblemType("server-busy", 429, "The server takes no further run now")
 SHUTTING_DOWN = ProblemType("shutting-down", 503, "The server is shutting down")
 STORAGE_UNAVAILABLE = ProblemType("storage-unavailable", 503, "The database could not be used")
+AUTHENTICATION_UNAVAILABLE = ProblemType("authentication-unavailable", 503, "Nobody could be asked who you are")
 NOT_READY = ProblemType("not-ready", 503, "The server is not ready")
 NOT_STARTED = ProblemType("lifespan-not-run", 500, "The app's lifespan did not run")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "Something in the server broke")
@@ -87,7 +93,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         detail: what happened this time, and what helps.
         errors: the single fields that are wrong.
         headers: further headers of the response.
-        extra: further members of the body; None leaves one out.
+        extra: further members of the body.
     """
 
     def __init__(
@@ -114,18 +120,12 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             "status": self.kind.status,
             "detail": self.detail,
             "errors": [error.to_dict() for error in self.errors],
-            **{name: value for name, value in self.extra.items() if value is not None},
+            **self.extra,
         }
 
     def response(self) -> Response:
         """The HTTP response that says it."""
-        return ProblemResponse(dumps(self.to_dict()), self.kind.status, self.headers)
-
-
-class ProblemResponse(Response):
-    """A response whose content is the JSON text of a problem."""
-
-    media_type = "application/problem+json"
+        return ProblemText(dumps(self.to_dict()), self.kind.status, self.headers)
 
 
 REPORTED = (Problem, HooklineError, RequestValidationError, HTTPException)

@@ -1,4 +1,4 @@
-"""Routes: FastAPI's, with this API's errors and its strictness about queries."""
+"""Routes: FastAPI's, with this API's errors, its strictness about queries, and its gate."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hookline_fastapi.access import Access, Gate
 from hookline_fastapi.problems import (
     METHOD_NOT_ALLOWED,
     REPORTED,
+    TOO_MANY_HEADERS,
     FieldError,
     Problem,
     invalid,
@@ -22,9 +24,25 @@ from hookline_fastapi.problems import (
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+MAX_HEADERS = 200
+"""Header lines that a request may have: browsers and proxies together send a tenth of that."""
+
 
 class HooklineRoute(APIRoute):
-    """A route of this API, the same in an app of ours and in somebody else's."""
+    """A route of this API, the same in an app of ours and in somebody else's.
+
+    Args:
+        path: as FastAPI has it, with `{parameters}`.
+        endpoint: what answers; its name is the operation's id, its docstring the description.
+        gate: says who is asking.
+        access: who may.
+        options: FastAPI's.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, gate: Gate, access: Access, **options: Any) -> None:
+        self.gate = gate
+        self.access = access
+        super().__init__(path, endpoint, operation_id=endpoint.__name__, **options)
 
     def get_route_handler(self) -> Handler:
         """FastAPI's handler, with our errors around it."""
@@ -44,9 +62,13 @@ class HooklineRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request whose path is this route's."""
-        if self.methods and scope["method"] not in self.methods:
-            allowed = ", ".join(sorted(self.methods))
-            problem = Problem(METHOD_NOT_ALLOWED, f"use {allowed} here", headers={"allow": allowed})
+        try:
+            if len(scope["headers"]) > MAX_HEADERS:
+                raise _too_many_headers()
+            await self.gate.admit(scope, self.access)
+            if self.methods and scope["method"] not in self.methods:
+                raise _wrong_method(self.methods)
+        except Problem as problem:
             await problem.response()(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -61,6 +83,16 @@ class BareRoute(HooklineRoute):
     def serve_with(self, app: ASGIApp) -> None:
         """Let `app` answer this route's requests."""
         self.app = app
+
+
+def _too_many_headers() -> Problem:
+    message = f"there may be at most {MAX_HEADERS}"
+    return Problem(TOO_MANY_HEADERS, f"headers: {message}", errors=[FieldError("headers", message)])
+
+
+def _wrong_method(methods: set[str]) -> Problem:
+    allowed = ", ".join(sorted(methods))
+    return Problem(METHOD_NOT_ALLOWED, f"use {allowed} here", headers={"allow": allowed})
 
 
 def _check_query(request: Request, takes_query: bool) -> None:

@@ -1,8 +1,8 @@
 """The provider's side: HTTP through the openai SDK's client, and its errors as `ModelError`.
 
-The SDK's `post` is used rather than `chat.completions.create`: connections, authentication, retries and errors
-are the same, but the answer comes as bytes. Building the SDK's response objects takes a third of a call's CPU and
-three quarters of a stream's, and these objects do not check what they hold.
+The SDK's `post` is used rather than `chat.completions.create` or `responses.create`: connections, authentication,
+retries and errors are the same, but the answer comes as bytes. Building the SDK's response objects takes a third of a
+call's CPU and three quarters of a stream's, and these objects do not check what they hold.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import openai
 from hookline import ModelError
 
 if TYPE_CHECKING:
-    from hookline_openai.chat import OpenAIChat
+    from hookline_openai.model import OpenAIModel
 
-_PATH = "/chat/completions"
 _CONNECT_SECONDS = 5.0
 _LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=200)
 _KEY_LIKE = re.compile(r"\bsk-[\w*.-]{4,}")
@@ -41,10 +40,17 @@ _FAILURES = (
 
 
 class Provider:
-    """One provider as one model uses it: a client per event loop, shared by all runs of that loop."""
+    """One provider as one model uses it: a client per event loop, shared by all runs of that loop.
 
-    def __init__(self, model: OpenAIChat, api_key: str | None) -> None:
+    Args:
+        model: whose settings count.
+        path: where the model's API is below the base URL.
+        api_key: the key; None: `OPENAI_API_KEY`.
+    """
+
+    def __init__(self, model: OpenAIModel, path: str, api_key: str | None) -> None:
         self._model = model
+        self._path = path
         self._api_key = api_key
         self._clients: dict[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = {}
         self._lock = threading.Lock()
@@ -97,7 +103,7 @@ class Provider:
     ) -> httpx2.Response:
         options: openai.RequestOptions = {} if retries is None else {"max_retries": retries}
         try:
-            return await client.post(_PATH, cast_to=httpx2.Response, body=body, options=options, stream=stream)
+            return await client.post(self._path, cast_to=httpx2.Response, body=body, options=options, stream=stream)
         except _FAILURES as error:
             raise self._model_error(error, client) from _without_key(error, client.api_key)
 
@@ -117,7 +123,7 @@ class Provider:
         api_key = (self._api_key or os.environ.get("OPENAI_API_KEY", "")).strip()  # files end with a newline
         if not api_key:
             raise ModelError(
-                f"{self.label}: there is no API key: set OPENAI_API_KEY, or give OpenAIChat(api_key=...)"
+                f"{self.label}: there is no API key: set OPENAI_API_KEY, or give {type(model).__name__}(api_key=...)"
                 " (a server that needs none takes any text)"
             )
         timeout = httpx2.Timeout(model.timeout, connect=self._connect_seconds)

@@ -9,15 +9,15 @@ Importing this package imports neither sqlalchemy nor alembic; opening a databas
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from hookline import hookimpl
+from hookline import Database, hookimpl
 from hookline_sql.database import SqliteDb
 
 __all__ = ["SqliteDb"]
 
 
 @hookimpl
-def storages() -> dict[str, Callable[[str], SqliteDb]]:
+def storages() -> Mapping[str, Callable[[str], Database]]:
     """Provide `sqlite`: a factory that takes a path or a URL such as `sqlite:///tmp/agent.db`."""
     return {"sqlite": SqliteDb.from_text}

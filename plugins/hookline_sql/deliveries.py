@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, null, select, update
 
 from hookline.deliveries import DeliveryStatus
 from hookline.storage import DeliveryFilter, DeliveryRecord, Page
@@ -16,11 +16,13 @@ from hookline_sql.statements import (
     DEAD,
     DELIVERED,
     DISCARDED,
+    ONE,
     OUT_OF_LINE,
     PARKED,
     PENDING,
     WAITING,
     ZERO,
+    Prepared,
 )
 
 PRUNE_AT_ONCE = 500
@@ -40,14 +42,16 @@ class Deliveries:
     def _write_reading(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
         shown = (attempts.c.started_at, attempts.c.duration, attempts.c.outcome, attempts.c.error)
-        self._get = select(*record_columns(deliveries)).where(deliveries.c.delivery_id == bindparam("id"))
-        self._attempts = select(*shown).where(attempts.c.delivery_id == bindparam("id")).order_by(attempts.c.number)
-        self._of_run = (
+        self._get = Prepared(select(*record_columns(deliveries)).where(deliveries.c.delivery_id == bindparam("id")))
+        self._attempts = Prepared(
+            select(*shown).where(attempts.c.delivery_id == bindparam("id")).order_by(attempts.c.number)
+        )
+        self._of_run = Prepared(
             select(*record_columns(deliveries))
             .where(deliveries.c.run_id == bindparam("run"))
             .order_by(deliveries.c.position, deliveries.c.seq)
         )
-        self._attempts_of_run = (
+        self._attempts_of_run = Prepared(
             select(attempts.c.delivery_id, *shown)
             .join_from(deliveries, attempts, attempts.c.delivery_id == deliveries.c.delivery_id)
             .where(deliveries.c.run_id == bindparam("run"))
@@ -63,31 +67,34 @@ class Deliveries:
     def _write_changes(self, tables: Tables) -> None:
         deliveries = tables.deliveries
         one = update(deliveries).where(deliveries.c.delivery_id == bindparam("id"))
-        self._redrive = (
+        self._redrive = Prepared(
             one.where(deliveries.c.status.in_([DEAD, PARKED]))
             .values(
                 status=PENDING,
                 in_line=OUT_OF_LINE,
                 due_at=bindparam("now"),
-                fence=deliveries.c.fence + 1,
+                fence=deliveries.c.fence + ONE,
                 attempt_count=ZERO,
                 interruptions=ZERO,
-                finished_at=None,
+                finished_at=null(),
             )
             .returning(deliveries.c.seq)
         )
-        self._was_head = select(deliveries.c.run_id, deliveries.c.in_line & (deliveries.c.status == PENDING)).where(
+        was_head = select(deliveries.c.run_id, deliveries.c.in_line & (deliveries.c.status == PENDING)).where(
             deliveries.c.delivery_id == bindparam("id"),
             deliveries.c.status.in_([WAITING, PENDING, PARKED]),
         )
-        self._discard = one.values(
+        self._was_head = Prepared(was_head)
+        discard = one.values(
             status=DISCARDED,
             in_line=OUT_OF_LINE,
-            due_at=None,
-            fence=deliveries.c.fence + 1,
+            due_at=null(),
+            fence=deliveries.c.fence + ONE,
             discard_reason=bindparam("reason"),
             finished_at=bindparam("now"),
         )
+
+        self._discard = Prepared(discard)
 
     def _write_pruning(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
@@ -101,23 +108,23 @@ class Deliveries:
             .limit(bindparam("count"))
         )
         ids = select(deliveries.c.delivery_id).where(deliveries.c.seq.in_(old))
-        self._prune_attempts = delete(attempts).where(attempts.c.delivery_id.in_(ids))
-        self._prune = delete(deliveries).where(deliveries.c.seq.in_(old))
+        self._prune_attempts = Prepared(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
+        self._prune = Prepared(delete(deliveries).where(deliveries.c.seq.in_(old)))
 
     def get(self, connection: Connection, delivery_id: str) -> DeliveryRecord | None:
         """One delivery with its attempts."""
-        row = connection.execute(self._get, {"id": delivery_id}).first()
+        row = self._get.row(connection, {"id": delivery_id})
         if row is None:
             return None
         record = record_from(row)
-        record.attempts = attempts_from(connection.execute(self._attempts, {"id": delivery_id}).all())
+        record.attempts = attempts_from(self._attempts.rows(connection, {"id": delivery_id}))
         return record
 
     def of_run(self, connection: Connection, run_id: str) -> list[DeliveryRecord]:
         """A run's deliveries with their attempts, in the order of the line."""
-        records = [record_from(row) for row in connection.execute(self._of_run, {"run": run_id})]
+        records = [record_from(row) for row in self._of_run.rows(connection, {"run": run_id})]
         attempts: dict[str, list[Any]] = {record.delivery.delivery_id: [] for record in records}
-        for delivery_id, *attempt in connection.execute(self._attempts_of_run, {"run": run_id}):
+        for delivery_id, *attempt in self._attempts_of_run.rows(connection, {"run": run_id}):
             attempts[delivery_id].append(attempt)
         for record in records:
             record.attempts = attempts_from(attempts[record.delivery.delivery_id])
@@ -150,7 +157,7 @@ class Deliveries:
 
     def redrive(self, connection: Connection, delivery_id: str, now: float) -> DeliveryRecord | None:
         """Give a dead or parked delivery fresh attempts; its fence grows, so that older words on it are ignored."""
-        if connection.execute(self._redrive, {"id": delivery_id, "now": now}).first() is None:
+        if self._redrive.row(connection, {"id": delivery_id, "now": now}) is None:
             return None
         return self.get(connection, delivery_id)
 
@@ -160,11 +167,11 @@ class Deliveries:
         Only the head of a line gives up its place: what follows a waiting one has a head already, or belongs to a run
         that is not finished.
         """
-        row = connection.execute(self._was_head, {"id": delivery_id}).first()
+        row = self._was_head.row(connection, {"id": delivery_id})
         if row is None:
             return None
         run_id, was_head = row
-        connection.execute(self._discard, {"id": delivery_id, "reason": reason, "now": now})
+        self._discard.change(connection, {"id": delivery_id, "reason": reason, "now": now})
         if was_head:
             self._lines.promote(connection, run_id, now)
         return self.get(connection, delivery_id)
@@ -172,5 +179,5 @@ class Deliveries:
     def prune(self, connection: Connection, before: float) -> int:
         """Delete some of the old deliveries that are done with; fewer than `PRUNE_AT_ONCE` means: all."""
         params = {"before": before, "count": PRUNE_AT_ONCE}
-        connection.execute(self._prune_attempts, params)
-        return connection.execute(self._prune, params).rowcount
+        self._prune_attempts.change(connection, params)
+        return self._prune.change(connection, params)

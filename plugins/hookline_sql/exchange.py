@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select, update
+from sqlalchemy import Connection, bindparam, exists, func, null, select, update
 
 from hookline.deliveries import FINAL_STATUSES, DeliveryStatus
 from hookline.storage import LEASE_SECONDS, ClaimedDelivery, Exchange, Settlement
@@ -21,10 +20,12 @@ from hookline_sql.records import (
 from hookline_sql.schema import Tables
 from hookline_sql.statements import (
     IN_LINE,
+    ONE,
     OUT_OF_LINE,
     PENDING,
     RUNNING,
     WAITING,
+    Prepared,
 )
 
 
@@ -42,8 +43,10 @@ class Exchanges:
             deliveries.c.delivery_id == bindparam("id"), deliveries.c.fence == bindparam("found")
         )
         ours = found.where(deliveries.c.status == RUNNING, deliveries.c.server_id == bindparam("me"))
-        untaken = found.where(deliveries.c.status.in_([WAITING, PENDING, RUNNING])).values(fence=deliveries.c.fence + 1)
-        freed: dict[str, Any] = {"server_id": None, "started_at": None, "lease_expires_at": None}
+        untaken = found.where(deliveries.c.status.in_([WAITING, PENDING, RUNNING])).values(
+            fence=deliveries.c.fence + ONE
+        )
+        freed: dict[str, Any] = {"server_id": null(), "started_at": null(), "lease_expires_at": null()}
         settled = {
             **freed,
             "status": bindparam("new_status"),
@@ -54,20 +57,21 @@ class Exchanges:
             "last_error": func.coalesce(bindparam("problem"), deliveries.c.last_error),
         }
         given_back = {**freed, "status": PENDING, "due_at": bindparam("due")}
-        self._settle = ours.values(settled)
-        self._settle_untaken = untaken.values(settled).values(
-            attempt_count=deliveries.c.attempt_count + bindparam("attempts")
-        )
-        self._give_back = ours.values(given_back).values(attempt_count=deliveries.c.attempt_count - 1)
-        self._give_back_untaken = untaken.values(given_back)
-        self._start = found.where(deliveries.c.status.in_([WAITING, PENDING])).values(
+        counted = deliveries.c.attempt_count + bindparam("attempts")
+        self._settle = Prepared(ours.values(settled))
+        self._settle_untaken = Prepared(untaken.values(settled).values(attempt_count=counted))
+        self._give_back = Prepared(ours.values(given_back).values(attempt_count=deliveries.c.attempt_count - ONE))
+        self._give_back_untaken = Prepared(untaken.values(given_back))
+        start = found.where(deliveries.c.status.in_([WAITING, PENDING])).values(
             status=RUNNING,
             server_id=bindparam("me"),
             started_at=bindparam("began"),
             lease_expires_at=bindparam("lease"),
-            fence=deliveries.c.fence + 1,
-            attempt_count=deliveries.c.attempt_count + 1,
+            fence=deliveries.c.fence + ONE,
+            attempt_count=deliveries.c.attempt_count + ONE,
         )
+
+        self._start = Prepared(start)
 
     def _write_claims(self, tables: Tables) -> None:
         deliveries, runs = tables.deliveries, tables.runs
@@ -86,8 +90,9 @@ class Exchanges:
                 ~exists().where(busy.c.run_id == deliveries.c.run_id, busy.c.status == RUNNING),
             )
         )
-        self._head = claimable.where(deliveries.c.run_id == bindparam("run"), deliveries.c.in_line == IN_LINE).limit(1)
-        self._due = (
+        head = claimable.where(deliveries.c.run_id == bindparam("run"), deliveries.c.in_line == IN_LINE).limit(1)
+        self._head = Prepared(head)
+        self._due = Prepared(
             claimable.where(
                 deliveries.c.due_at <= bindparam("now"),
                 ~exists().where(
@@ -147,12 +152,12 @@ class Exchanges:
             params["reason"] = settlement.last_error if discarded else None
             if not started:
                 params["attempts"] = int(settlement.started_at is not None)
-        return connection.execute(statement, params).rowcount > 0
+        return statement.change(connection, params) > 0
 
     def _store_starts(self, connection: Connection, request: Exchange, found: list[tuple[str, int]]) -> None:
         lease = request.now + LEASE_SECONDS
-        connection.execute(
-            self._start,
+        self._start.change_many(
+            connection,
             [
                 {"id": id_, "found": fence, "me": request.server_id, "began": request.now, "lease": lease}
                 for id_, fence in found
@@ -170,16 +175,16 @@ class Exchanges:
         return claimed
 
     def _take(
-        self, connection: Connection, request: Exchange, rows_to_take: Any, params: dict[str, Any]
+        self, connection: Connection, request: Exchange, rows_to_take: Prepared, params: dict[str, Any]
     ) -> list[ClaimedDelivery]:
-        claimed = [_claimed_from(row) for row in connection.execute(rows_to_take, params)]
+        claimed = [_claimed_from(row) for row in rows_to_take.rows(connection, params)]
         if claimed:
             taken = [(claim.delivery.delivery_id, claim.fence - 1) for claim in claimed]
             self._store_starts(connection, request, taken)
         return claimed
 
 
-def _claimed_from(row: Row[Any]) -> ClaimedDelivery:
+def _claimed_from(row: tuple[Any, ...]) -> ClaimedDelivery:
     """A delivery as it is once it is claimed."""
     fence, interruptions = row[-2], row[-1]
     delivery = delivery_from(row)

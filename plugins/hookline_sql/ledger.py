@@ -41,7 +41,7 @@ class Ledger:
 
     def __init__(self, description: SqliteDb) -> None:
         self.description = description
-        self.uses = 0
+        self.uses = 1
         self.tables = Tables(description.table_prefix)
         self.lines = Lines(self.tables)
         self.sessions = Sessions(self.tables)
@@ -70,14 +70,23 @@ class Ledgers:
     def __init__(self) -> None:
         self._open: dict[SqliteDb, Ledger] = {}
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
 
     def open(self, description: SqliteDb) -> Ledger:
         """The one ledger of that description, opened if nobody has it open."""
+        with self._opening:  # for long, so nobody on an event loop may ask for this one
+            ledger = self._use(description)
+            if ledger is None:
+                ledger = Ledger(description)
+                with self._lock:
+                    self._open[description] = ledger
+            return ledger
+
+    def _use(self, description: SqliteDb) -> Ledger | None:
         with self._lock:
             ledger = self._open.get(description)
-            if ledger is None:
-                ledger = self._open[description] = Ledger(description)
-            ledger.uses += 1
+            if ledger is not None:
+                ledger.uses += 1
             return ledger
 
     async def release(self, ledger: Ledger) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from hookline.storage import RESERVE_SECONDS, NewDelivery, RunRecord
 from hookline_sql.schema import Tables
@@ -14,10 +14,12 @@ from hookline_sql.statements import (
     RUNNING,
     WAITING,
     ZERO,
+    Prepared,
 )
 
+_ATTEMPT = ("delivery_id", "number", "started_at", "duration", "outcome", "error")
 AttemptRow = tuple[str, int, float, float, str, str | None]
-"""`delivery_id, number, started_at, duration, outcome, error`."""
+"""The values of `_ATTEMPT`."""
 
 
 class Lines:
@@ -25,7 +27,7 @@ class Lines:
 
     def __init__(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
-        self._insert = insert(deliveries).values(
+        new = insert(deliveries).values(
             delivery_id=bindparam("delivery_id"),
             run_id=bindparam("run_id"),
             runnable_id=bindparam("runnable_id"),
@@ -43,7 +45,8 @@ class Lines:
             attempt_count=ZERO,
             interruptions=ZERO,
         )
-        self._insert_attempt = insert(attempts)
+        self._insert = Prepared(new)
+        self._insert_attempt = Prepared(insert(attempts).values({name: bindparam(name) for name in _ATTEMPT}))
         ahead = deliveries.alias()
         following = deliveries.alias()
         head = (
@@ -57,12 +60,12 @@ class Lines:
             ahead.c.in_line == IN_LINE,
             ahead.c.status.in_([PENDING, RUNNING]),
         )
-        self._promote = (
+        self._promote = Prepared(
             update(deliveries)
             .where(deliveries.c.seq == head.scalar_subquery(), ~in_line)
             .values(status=PENDING, due_at=bindparam("due"))
         )
-        self._release = (
+        self._release = Prepared(
             update(deliveries)
             .where(
                 deliveries.c.run_id == bindparam("run"),
@@ -75,7 +78,7 @@ class Lines:
     def add(self, connection: Connection, run: RunRecord, deliveries: Sequence[NewDelivery], now: float) -> None:
         """Store new deliveries, all `waiting` but those that were delayed."""
         if deliveries:
-            connection.execute(self._insert, [_new_row(run, new, now) for new in deliveries])
+            self._insert.change_many(connection, [_new_row(run, new, now) for new in deliveries])
 
     def add_and_reserve(
         self,
@@ -97,21 +100,20 @@ class Lines:
             if head is not None:
                 head["status"], head["due_at"] = "pending", due
         if rows:
-            connection.execute(self._insert, rows)
+            self._insert.change_many(connection, rows)
 
     def promote(self, connection: Connection, run_id: str, due: float) -> bool:
         """Make the next waiting delivery `pending` unless one of its line is already; returns whether it did."""
-        return connection.execute(self._promote, {"run": run_id, "due": due}).rowcount > 0
+        return self._promote.change(connection, {"run": run_id, "due": due}) > 0
 
     def release(self, connection: Connection, run_id: str, now: float) -> None:
         """Make the head of a line due at once."""
-        connection.execute(self._release, {"run": run_id, "due": now})
+        self._release.change(connection, {"run": run_id, "due": now})
 
     def add_attempts(self, connection: Connection, attempts: Sequence[AttemptRow]) -> None:
         """Write attempts down."""
         if attempts:
-            names = ("delivery_id", "number", "started_at", "duration", "outcome", "error")
-            connection.execute(self._insert_attempt, [dict(zip(names, row, strict=True)) for row in attempts])
+            self._insert_attempt.change_many(connection, [dict(zip(_ATTEMPT, row, strict=True)) for row in attempts])
 
 
 def _new_row(run: RunRecord, new: NewDelivery, now: float) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from hookline.storage import FinishRun, NewDelivery, Page, RunRecord
 from hookline_sql import cursors
@@ -12,7 +12,7 @@ from hookline_sql.lines import Lines
 from hookline_sql.records import RUN_FIELDS, run_columns, run_from, run_values
 from hookline_sql.schema import Tables
 from hookline_sql.sessions import Sessions
-from hookline_sql.statements import RUNNING
+from hookline_sql.statements import RUNNING, Prepared
 
 _OUTCOME = (
     "status",
@@ -36,8 +36,8 @@ class Runs:
         self._sessions = sessions
         self._lines = lines
         runs = tables.runs
-        self._insert = insert(runs).values({name: bindparam(name) for name in RUN_FIELDS})
-        self._finish = (
+        self._insert = Prepared(insert(runs).values({name: bindparam(name) for name in RUN_FIELDS}))
+        self._finish = Prepared(
             update(runs)
             .where(
                 runs.c.run_id == bindparam("the_run"),
@@ -46,8 +46,8 @@ class Runs:
             )
             .values({name: bindparam(name) for name in _OUTCOME})
         )
-        self._get = select(*run_columns(runs)).where(runs.c.run_id == bindparam("id"))
-        self._page = (
+        self._get = Prepared(select(*run_columns(runs)).where(runs.c.run_id == bindparam("id")))
+        self._page = Prepared(
             select(*run_columns(runs), runs.c.seq)
             .where(runs.c.session_id == bindparam("session"), runs.c.seq < bindparam("before"))
             .order_by(runs.c.seq.desc())
@@ -56,14 +56,14 @@ class Runs:
 
     def accept(self, connection: Connection, run: RunRecord, deliveries: Sequence[NewDelivery]) -> None:
         """Commit 1."""
-        connection.execute(self._insert, run_values(run))
+        self._insert.change(connection, run_values(run))
         self._lines.add(connection, run, deliveries, run.created_at)
 
     def finish(self, connection: Connection, request: FinishRun) -> bool:
         """Commit 2; False, with nothing written, if the run is not its server's any more."""
         run = request.run
         if not request.accepted:
-            connection.execute(self._insert, run_values(run))
+            self._insert.change(connection, run_values(run))
         elif not self._set_outcome(connection, run):
             return False
         self._sessions.finish(connection, run.session_id, run.run_id, request.session_state, request.now)
@@ -85,15 +85,15 @@ class Runs:
             "finished_at": run.finished_at,
             "format_version": run.format_version,
         }
-        return connection.execute(self._finish, params).rowcount > 0
+        return self._finish.change(connection, params) > 0
 
     def get(self, connection: Connection, run_id: str) -> RunRecord | None:
         """One run."""
-        row = connection.execute(self._get, {"id": run_id}).first()
+        row = self._get.row(connection, {"id": run_id})
         return None if row is None else run_from(row)
 
     def page(self, connection: Connection, session_id: str, limit: int, cursor: str | None) -> Page[RunRecord]:
         """The runs of a session, newest first."""
         params = {"session": session_id, "before": cursors.before(cursor), "count": limit + 1}
-        rows = connection.execute(self._page, params).all()
+        rows = self._page.rows(connection, params)
         return cursors.page_of(rows, limit, lambda row: run_from(row[:-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, delete, func, null, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from hookline.storage import LEASE_SECONDS, SILENT_SECONDS, RunRecord, ServerRecord, TakeOver
@@ -18,12 +18,7 @@ from hookline_sql.records import (
     server_values,
 )
 from hookline_sql.schema import Tables
-from hookline_sql.statements import (
-    DEAD,
-    OUT_OF_LINE,
-    PENDING,
-    RUNNING,
-)
+from hookline_sql.statements import DEAD, ONE, OUT_OF_LINE, PENDING, RUNNING, Prepared
 
 
 class Servers:
@@ -33,18 +28,19 @@ class Servers:
         self._lines = lines
         runs, servers, deliveries, sessions = tables.runs, tables.servers, tables.deliveries, tables.sessions
         upsert = insert(servers).values({name: bindparam(name) for name in SERVER_FIELDS})
-        self._beat = upsert.on_conflict_do_update(
+        beat = upsert.on_conflict_do_update(
             index_elements=[servers.c.server_id],
             set_={name: upsert.excluded[name] for name in SERVER_FIELDS if name != "server_id"},
         )
-        self._renew = (
+        self._beat = Prepared(beat)
+        self._renew = Prepared(
             update(deliveries)
             .where(deliveries.c.server_id == bindparam("me"), deliveries.c.status == RUNNING)
             .values(lease_expires_at=bindparam("lease"))
         )
-        self._list = select(*server_columns(servers)).order_by(servers.c.started_at, servers.c.server_id)
+        self._all = Prepared(select(*server_columns(servers)).order_by(servers.c.started_at, servers.c.server_id))
         known = select(servers.c.server_id).where(servers.c.server_id == runs.c.server_id)
-        # Not ordered here: to have an order, SQLite would rather read the whole table than the index of what is running.
+        # Not ordered here: for an order SQLite would read the whole table, not the index of what is running.
         self._orphans = select(*run_columns(runs)).where(
             runs.c.status == RUNNING, or_(runs.c.server_id.in_(bindparam("servers", expanding=True)), ~known.exists())
         )
@@ -68,33 +64,33 @@ class Servers:
                 (deliveries.c.lease_expires_at < bindparam("expired")) & (deliveries.c.server_id != bindparam("me")),
             ),
         )
-        dead = bindparam("is_dead") == 1
-        self._set_free = (
+        dead = bindparam("is_dead", type_=Integer) == ONE
+        self._set_free = Prepared(
             update(deliveries)
             .where(deliveries.c.delivery_id == bindparam("id"))
             .values(
                 status=case((dead, DEAD), else_=PENDING),
                 in_line=case((dead, OUT_OF_LINE), else_=deliveries.c.in_line),
-                due_at=case((dead, None), else_=bindparam("now")),
-                finished_at=case((dead, bindparam("now")), else_=None),
+                due_at=case((dead, null()), else_=bindparam("now")),
+                finished_at=case((dead, bindparam("now")), else_=null()),
                 last_error=func.coalesce(bindparam("problem"), deliveries.c.last_error),
-                attempt_count=deliveries.c.attempt_count - 1,
-                interruptions=deliveries.c.interruptions + 1,
-                fence=deliveries.c.fence + 1,
-                server_id=None,
-                started_at=None,
-                lease_expires_at=None,
+                attempt_count=deliveries.c.attempt_count - ONE,
+                interruptions=deliveries.c.interruptions + ONE,
+                fence=deliveries.c.fence + ONE,
+                server_id=null(),
+                started_at=null(),
+                lease_expires_at=null(),
             )
         )
 
     def beat(self, connection: Connection, server: ServerRecord) -> None:
         """Write the server's row, renew its leases."""
-        connection.execute(self._beat, server_values(server))
-        connection.execute(self._renew, {"me": server.server_id, "lease": server.heartbeat_at + LEASE_SECONDS})
+        self._beat.change(connection, server_values(server))
+        self._renew.change(connection, {"me": server.server_id, "lease": server.heartbeat_at + LEASE_SECONDS})
 
     def all(self, connection: Connection) -> list[ServerRecord]:
         """Every server, oldest first."""
-        return [server_from(row) for row in connection.execute(self._list)]
+        return [server_from(row) for row in self._all.rows(connection, {})]
 
     def list_orphans(self, connection: Connection, server_ids: Collection[str]) -> list[RunRecord]:
         """The runs that nobody executes any more, oldest first."""
@@ -123,7 +119,7 @@ class Servers:
                 ended_lines[run_id] = None
         self._lines.add_attempts(connection, attempts)
         if freed:
-            connection.execute(self._set_free, freed)
+            self._set_free.change_many(connection, freed)
         for run_id in ended_lines:
             self._lines.promote(connection, run_id, request.now)
         connection.execute(self._unlock, servers)

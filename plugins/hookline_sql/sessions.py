@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, null, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from hookline.sessions import Session
@@ -10,7 +10,7 @@ from hookline.storage import LockedSession, Page, SessionLock
 from hookline_sql import cursors
 from hookline_sql.records import session_columns, session_from
 from hookline_sql.schema import Tables
-from hookline_sql.statements import COMPLETED, ONE
+from hookline_sql.statements import COMPLETED, ONE, Prepared
 
 
 class Sessions:
@@ -28,7 +28,7 @@ class Sessions:
             created_at=bindparam("now"),
             updated_at=bindparam("now"),
         )
-        self._lock = upsert.on_conflict_do_update(
+        lock = upsert.on_conflict_do_update(
             index_elements=[sessions.c.session_id],
             set_={
                 "active_run_id": upsert.excluded.active_run_id,
@@ -39,7 +39,8 @@ class Sessions:
                 sessions.c.active_run_id == upsert.excluded.active_run_id,
             ),
         ).returning(sessions.c.user_id, sessions.c.state, sessions.c.created_at, sessions.c.updated_at)
-        self._history = (
+        self._lock = Prepared(lock)
+        self._history = Prepared(
             select(runs.c.document)
             .where(
                 runs.c.session_id == bindparam("session_id"),
@@ -54,24 +55,28 @@ class Sessions:
         held = (
             update(sessions)
             .where(sessions.c.session_id == bindparam("id"), sessions.c.active_run_id == bindparam("run"))
-            .values(active_run_id=None, active_server_id=None)
+            .values(active_run_id=null(), active_server_id=null())
         )
-        self._unlock = held
-        self._finish = held.values(updated_at=bindparam("now"))
-        self._finish_with_state = self._finish.values(state=bindparam("new_state"), version=sessions.c.version + 1)
-        self._get = select(*session_columns(sessions)).where(sessions.c.session_id == bindparam("id"))
-        self._page = (
+        finish = held.values(updated_at=bindparam("now"))
+        self._unlock = Prepared(held)
+        self._finish = Prepared(finish)
+        self._finish_with_state = Prepared(
+            finish.values(state=bindparam("new_state"), version=sessions.c.version + ONE)
+        )
+        self._get = Prepared(select(*session_columns(sessions)).where(sessions.c.session_id == bindparam("id")))
+        page = (
             select(*session_columns(sessions), sessions.c.seq)
             .where(sessions.c.seq < bindparam("before"))
             .order_by(sessions.c.seq.desc())
             .limit(bindparam("count"))
         )
-        self._page_of_user = self._page.where(sessions.c.user_id == bindparam("user"))
+        self._page = Prepared(page)
+        self._page_of_user = Prepared(page.where(sessions.c.user_id == bindparam("user")))
 
     def lock(self, connection: Connection, request: SessionLock) -> LockedSession | None:
         """Take the session for a run unless another one has it; `session.session_state` is left to the caller."""
-        row = connection.execute(
-            self._lock,
+        row = self._lock.row(
+            connection,
             {
                 "session_id": request.session_id,
                 "user_id": request.user_id,
@@ -80,7 +85,7 @@ class Sessions:
                 "server_id": request.server_id,
                 "now": request.now,
             },
-        ).first()
+        )
         if row is None:
             return None
         user_id, state, created_at, updated_at = row
@@ -95,32 +100,32 @@ class Sessions:
             "runnable_id": request.runnable_id,
             "count": request.history_runs,
         }
-        documents: list[str] = list(connection.execute(self._history, wanted).scalars())
+        documents = [document for (document,) in self._history.rows(connection, wanted)]
         documents.reverse()
         return documents
 
     def unlock(self, connection: Connection, session_id: str, run_id: str) -> None:
         """Give the session back if it is this run's."""
-        connection.execute(self._unlock, {"id": session_id, "run": run_id})
+        self._unlock.change(connection, {"id": session_id, "run": run_id})
 
     def finish(self, connection: Connection, session_id: str, run_id: str, state: str | None, now: float) -> None:
         """Give the session back with its new state, if it is this run's: who lost it may not write to it."""
         params: dict[str, object] = {"id": session_id, "run": run_id, "now": now}
         if state is None:
-            connection.execute(self._finish, params)
+            self._finish.change(connection, params)
         else:
-            connection.execute(self._finish_with_state, {**params, "new_state": state})
+            self._finish_with_state.change(connection, {**params, "new_state": state})
 
     def get(self, connection: Connection, session_id: str) -> Session | None:
         """One session."""
-        row = connection.execute(self._get, {"id": session_id}).first()
+        row = self._get.row(connection, {"id": session_id})
         return None if row is None else session_from(row)
 
     def page(self, connection: Connection, user_id: str | None, limit: int, cursor: str | None) -> Page[Session]:
         """Sessions, most recently created first."""
         params: dict[str, object] = {"before": cursors.before(cursor), "count": limit + 1}
         if user_id is None:
-            rows = connection.execute(self._page, params).all()
+            rows = self._page.rows(connection, params)
         else:
-            rows = connection.execute(self._page_of_user, {**params, "user": user_id}).all()
+            rows = self._page_of_user.rows(connection, {**params, "user": user_id})
         return cursors.page_of(rows, limit, session_from)

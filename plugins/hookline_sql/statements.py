@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Text, false, literal_column, true
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
 
 # A partial index is used only where the query has its very condition, so words and flags are written out, not bound.
 WAITING: ColumnElement[str] = literal_column("'waiting'", Text)
@@ -31,24 +32,21 @@ class Prepared:
     """A statement that SQLAlchemy compiles once and the driver executes.
 
     For statements as small as the ledger's, SQLAlchemy's way of executing them takes several times what SQLite does.
-    Every value of the statement is a parameter without a default, or written out.
     """
 
     def __init__(self, statement: ClauseElement) -> None:
         compiled = statement.compile(dialect=_DIALECT)
-        names = list(getattr(compiled, "positiontup", None) or ())
-        bound = [name for name in names if not compiled.binds[name].required]  # type: ignore[attr-defined]
-        if bound:
-            raise ValueError(f"write out, or make a parameter of, {', '.join(bound)} in: {compiled}")
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - for the type checker
+        names = compiled.positiontup or []
+        constants = {name: compiled.binds[name].value for name in names if not compiled.binds[name].required}
         self.sql = str(compiled)
-        self._values: Any = _one_value(names[0]) if len(names) == 1 else itemgetter(*names)
+        self._values = _picker(names, constants)
 
-    def rows(self, connection: Connection, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, connection: Connection, params: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """Execute it; returns all its rows."""
         cursor = connection.connection.cursor()
         cursor.execute(self.sql, self._values(params))
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+        return cursor.fetchall()
 
     def row(self, connection: Connection, params: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Execute it; returns its only row, None if it has none."""
@@ -66,5 +64,9 @@ class Prepared:
         connection.connection.cursor().executemany(self.sql, list(map(self._values, params)))
 
 
-def _one_value(name: str) -> Any:
-    return lambda params: (params[name],)
+def _picker(names: list[str], constants: dict[str, Any]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What makes the driver's parameters of named ones."""
+    if len(names) < 2:  # with one name, itemgetter would give the bare value
+        return lambda params: tuple(params[name] for name in names)
+    pick = itemgetter(*names)
+    return (lambda params: pick({**constants, **params})) if constants else pick

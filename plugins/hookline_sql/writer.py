@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import queue
 import sqlite3
@@ -19,8 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from hookline.errors import StorageError
 from hookline_sql.failures import is_locked
 from hookline_sql.operations import Operation, answer, asked, said_of
-
-logger = logging.getLogger("hookline.sql")
 
 T = TypeVar("T")
 
@@ -136,16 +133,20 @@ class Writer:
 
     def _do_apart(self, batch: list[Operation[Any]]) -> None:
         """Do each operation in its own savepoint, and commit those that succeed."""
+        sql = self._connection.exec_driver_sql
         for operation in batch:
             try:
-                with self._connection.begin_nested():
-                    operation.result = operation.call(self._connection)
+                sql("SAVEPOINT operation")
+                operation.result = operation.call(self._connection)
+                sql("RELEASE operation")
             except Exception as error:  # noqa: BLE001 - whoever asked for the operation gets it
                 self._fail([operation], error)
                 if not self._in_transaction():  # a full disk, say, makes SQLite give up all of it
                     self._connection.rollback()
                     self._fail([other for other in batch if other.error is None], error)
                     return
+                sql("ROLLBACK TO operation")
+                sql("RELEASE operation")
         self._commit([operation for operation in batch if operation.error is None])
 
     def _commit(self, batch: list[Operation[Any]]) -> None:
@@ -164,13 +165,7 @@ class Writer:
             operation.error = said_of(error, self._file)
 
     def _end(self) -> None:
-        try:
-            self._connection.exec_driver_sql("PRAGMA analysis_limit = 400")
-            self._connection.exec_driver_sql("PRAGMA optimize")
-            self._connection.commit()
-        except SQLAlchemyError as error:
-            logger.info("%s: not optimized before closing: %s", self._file, error)
-        finally:
-            self._connection.close()
-            if self._closing is not None:
-                answer([self._closing])
+        # No PRAGMA optimize: without its statistics SQLite always takes the indexes that the tests have looked at.
+        self._connection.close()
+        if self._closing is not None:
+            answer([self._closing])

@@ -80,9 +80,7 @@ def _settlement(row: NewDelivery, run_id: str, *, started: bool) -> Settlement:
     )
 
 
-async def _measure(
-    case: str, callers: int, operations: list[Callable[[], Awaitable[object]]]
-) -> Measured:
+async def _measure(case: str, callers: int, operations: list[Callable[[], Awaitable[object]]]) -> Measured:
     waiting = list(reversed(operations))
     latencies: list[float] = []
 
@@ -185,9 +183,7 @@ def main() -> None:
         return
     print(f"{'case':36} {'callers':>7} {'ops/s':>8} {'CPU us':>8} {'p99 ms':>8}")
     for case in measured:
-        print(
-            f"{case.case:36} {case.callers:>7} {case.per_second:>8.0f} {case.cpu_us:>8.0f} {case.p99_ms:>8.2f}"
-        )
+        print(f"{case.case:36} {case.callers:>7} {case.per_second:>8.0f} {case.cpu_us:>8.0f} {case.p99_ms:>8.2f}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from core_support import FaultyDb
-from hookline_sql import SqliteDb
 
+from core_support import FaultyDb
 from hookline.execution import attempt
+from hookline_sql import SqliteDb
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from core_support import eventually
 
+from core_support import eventually
 from hookline import ConfigurationError, HookError, HookTimeoutError, calling
 from hookline.calling import Caller, display_name, is_async_callable, read_callee
 from hookline.threads import DaemonThreads
@@ -140,7 +140,7 @@ CALLABLES = {
     "partial of an async object": functools.partial(AsyncObject()),
     "sync wrapper of async": wrapped(),
     "lambda": lambda run_input, user_id: (run_input, user_id),
-    "lambda that gives a coroutine": lambda run_input, user_id: coroutine(run_input, user_id),
+    "lambda that gives a coroutine": lambda run_input, user_id: coroutine(run_input, user_id=user_id),
     "unoffered positional-only default first": unoffered_before_offered,
 }
 
@@ -198,16 +198,16 @@ def test_display_names(function: object, name: str) -> None:
     ("function", "expected"),
     [(plain, False), (coroutine, True), (AsyncObject(), True), (SyncObject(), False), (Thing().async_method, True)],
 )
-def test_async_callables_are_known(function: object, *, expected: bool) -> None:
+def test_async_callables_are_known(function: Callable[..., Any], *, expected: bool) -> None:
     assert is_async_callable(function) is expected
-    assert is_async_callable(functools.partial(function)) is expected  # type: ignore[arg-type]  # all are callable
+    assert is_async_callable(functools.partial(function)) is expected
 
 
 # threads and loops
 
 
 async def test_sync_callables_never_run_on_the_loops_thread(threads: DaemonThreads) -> None:
-    where = await call(lambda: threading.current_thread(), threads)
+    where = await call(threading.current_thread, threads)
     assert where is not threading.current_thread()
     assert where.daemon
 
@@ -285,7 +285,10 @@ async def test_a_call_over_its_limit_is_a_timeout_that_names_it(kind: str, threa
     async def hang() -> None:
         await asyncio.Event().wait()
 
-    functions: dict[str, Callable[..., Any]] = {"sync": release.wait, "async": hang, "wrapper": lambda: hang()}
+    def gives_a_coroutine() -> Any:
+        return hang()
+
+    functions: dict[str, Callable[..., Any]] = {"sync": release.wait, "async": hang, "wrapper": gives_a_coroutine}
     callee = calling.Callee(functions[kind], "it", kind == "async", (), (), takes_all=False)
     try:
         with pytest.raises(HookTimeoutError, match=r"'it' did not end within 0\.05 s"):

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from core_support import agent
-from hookline_sql import SqliteDb
 
+from core_support import agent
 from hookline import (
     Agent,
     AgentOS,
@@ -25,6 +24,7 @@ from hookline import (
     hookimpl,
 )
 from hookline.plan import GivenHook, PlanDefaults, build_plan
+from hookline_sql import SqliteDb
 
 
 def named(name: str, **options: Any) -> Callable[..., Any]:
@@ -35,9 +35,7 @@ def guard(name: str, **options: Any) -> Callable[..., Any]:
     return guardrail(name=name, **options)(lambda: None)
 
 
-def plan(
-    pre: Sequence[Any] = (), post: Sequence[Any] = (), *, server: bool | None = None, **options: Any
-) -> Plan:
+def plan(pre: Sequence[Any] = (), post: Sequence[Any] = (), *, server: bool | None = None, **options: Any) -> Plan:
     return build_plan(agent(pre_hooks=pre, post_hooks=post), run_in_background=server, **options)
 
 
@@ -61,7 +59,11 @@ def test_pre_plugins_then_the_servers_then_the_agents() -> None:
 def test_post_guardrails_first_then_the_agents_the_servers_the_plugins() -> None:
     planned = build_plan(
         agent(post_hooks=[named("own"), guard("own-guard")]),
-        post=[GivenHook(named("s"), "server"), GivenHook(guard("p-guard"), "plugin", "plug"), GivenHook(named("p"), "plugin", "plug")],
+        post=[
+            GivenHook(named("s"), "server"),
+            GivenHook(guard("p-guard"), "plugin", "plug"),
+            GivenHook(named("p"), "plugin", "plug"),
+        ],
     )
     assert names(planned) == ["own-guard", "p-guard", "own", "s", "p"]
     assert [item.name for item in planned.output_guardrails] == ["own-guard", "p-guard"]
@@ -168,7 +170,9 @@ class ClassInBackground(Guardrail):
     def check(self) -> None: ...
 
 
-@pytest.mark.parametrize("given", [both_marks(), CheckedInBackground(), ClassInBackground()], ids=["function", "check", "class"])
+@pytest.mark.parametrize(
+    "given", [both_marks(), CheckedInBackground(), ClassInBackground()], ids=["function", "check", "class"]
+)
 @pytest.mark.parametrize("server", [None, False, True])
 @pytest.mark.parametrize("phase", ["pre", "post"])
 def test_a_guardrail_in_the_background_is_refused(given: Any, phase: str, *, server: bool | None) -> None:
@@ -380,7 +384,7 @@ def test_two_descriptions_of_one_database_are_one() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Agent(), "id or a name"),
+        (Agent, "id or a name"),
         (lambda: Agent(id="with space"), "with space"),
         (lambda: Agent(id="a" * 257), "256"),
         (lambda: Agent(name="!!!"), "give it an id or a name"),

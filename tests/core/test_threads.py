@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from core_support import eventually
 
+from core_support import eventually
 from hookline.threads import DaemonThreads, LoopThread
 
 
@@ -53,8 +53,9 @@ async def test_an_idle_thread_is_used_again() -> None:
 
 
 async def test_run_raises_what_the_call_raised() -> None:
+    nothing: dict[str, int] = {}
     with pytest.raises(KeyError, match="lost"):
-        await DaemonThreads("raising", 1).run(lambda: {}["lost"])
+        await DaemonThreads("raising", 1).run(lambda: nothing["lost"])
 
 
 async def test_a_given_up_call_is_counted_until_it_ends_and_its_place_is_taken() -> None:

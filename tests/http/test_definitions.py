@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from fastapi import FastAPI
 
-from hookline import RunInput, guardrail, hook
+from hookline import Agent, AgentOS, RunInput, guardrail, hook
+from hookline.testing import ScriptedModel
+from hookline_fastapi import create_app
 from hookline_fastapi.app import add_routes
+from hookline_sql import SqliteDb
 from http_server import Serve, Served, ServerThread, problem
 
 
@@ -93,23 +102,59 @@ def test_documentation_page(client: Served) -> None:
     assert "swagger" in client.get("/docs").text.lower()
 
 
-def test_app_whose_lifespan_did_not_run_names_the_line_to_add(client: Served) -> None:
+def make_agent_os(directory: Path) -> AgentOS:
+    agent = Agent("demo", model=ScriptedModel("the answer"), db=SqliteDb(db_file=str(directory / "ledger.db")))
+    return AgentOS(agents=[agent]).load()
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[httpx2.Client]:
+    thread = ServerThread(app)
+    with httpx2.Client(base_url="http://{}:{}".format(*thread.address)) as client:
+        yield client
+    thread.stop()
+
+
+def test_app_whose_lifespan_did_not_run_names_the_line_to_add(tmp_path: Path) -> None:
     foreign = FastAPI()
-    add_routes(foreign, type(client.agent_os)(agents=[_agent(client)], settings=client.agent_os.settings).load())
-    thread = ServerThread(foreign)
-    try:
-        url = "http://{}:{}".format(*thread.address)
-        for method, path in (("POST", "/agents/demo/runs"), ("GET", "/sessions"), ("GET", "/runs/x")):
-            response = httpx2.request(method, url + path, data={"message": "a"} if method == "POST" else None)
+    add_routes(foreign, make_agent_os(tmp_path))
+    with served(foreign) as client:
+        for path in ("/agents/demo/runs", "/sessions", "/runs/x", "/agents", "/hooks", "/plugins"):
+            method = "POST" if path.endswith("runs") else "GET"
+            response = client.request(method, path)
             assert "lifespan=agent_os.lifespan" in problem(response, 500, "lifespan-not-run")["detail"]
-        assert httpx2.get(f"{url}/health").status_code == 200
-        assert httpx2.get(f"{url}/ready").status_code == 503
-    finally:
-        thread.stop()
+        assert client.get("/health").status_code == 200
+        problem(client.get("/ready"), 503, "not-ready")
+        assert client.get("/nowhere").json() == {"detail": "Not Found"}, "somebody else's app keeps its own errors"
 
 
-def _agent(client: Served) -> Any:
-    return client.agent_os.runnables["agent", "demo"]
+def test_mounted_app_works_with_the_lifespan_of_its_parent(tmp_path: Path) -> None:
+    agent_os = make_agent_os(tmp_path)
+    parent = FastAPI(lifespan=agent_os.lifespan)
+    parent.mount("/ai", create_app(agent_os))
+    with served(parent) as client:
+        assert client.post("/ai/agents/demo/runs", data={"message": "a"}).json()["content"] == "the answer"
+        accepted = client.post("/ai/agents/demo/runs", data={"message": "a", "background": "true"})
+        assert accepted.headers["location"].startswith("/ai/runs/")
+        problem(client.get("/ai/nowhere"), 404, "not-found")
+
+
+def test_cross_origin_requests_where_settings_allow_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent_os = make_agent_os(tmp_path)
+    origin = {"origin": "https://app.example"}
+    with served(create_app(agent_os)) as client:
+        assert "access-control-allow-origin" not in client.get("/health", headers=origin).headers
+    monkeypatch.setenv("HOOKLINE_PLUGIN_FASTAPI__CORS_ORIGINS", '["https://app.example"]')
+    with served(create_app(agent_os)) as client:
+        allowed = client.get("/health", headers=origin).headers["access-control-allow-origin"]
+        assert allowed == "https://app.example"
+        assert client.get("/nowhere", headers=origin).headers["access-control-allow-origin"] == allowed
+
+
+def test_plugin_module_imports_nothing_heavy() -> None:
+    code = "import sys, hookline_fastapi; print(*{'fastapi', 'starlette', 'uvicorn', 'pydantic'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.split() == []
 
 
 def test_app_keeps_its_agent_os(client: Served) -> None:

@@ -84,6 +84,13 @@ def test_model_error_is_a_502(serve: Serve) -> None:
     assert client.get(f"/runs/{body['run_id']}").json()["status"] == "failed"
 
 
+def test_rejection_without_a_rule_says_null(serve: Serve) -> None:
+    def refuse(run_input: RunInput) -> None:
+        raise InputCheckError("no")
+
+    assert problem(serve(pre_hooks=[refuse]).run_agent(), 422, "run-rejected")["check_trigger"] is None
+
+
 def test_failed_guardrail_is_a_500(serve: Serve) -> None:
     @guardrail
     async def backend_down() -> None:

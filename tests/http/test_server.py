@@ -16,7 +16,7 @@ from hookline import Agent, AgentOS, ConfigurationError
 from hookline.testing import ScriptedModel
 from hookline_fastapi import FastAPITransport, create_app
 from hookline_sql import SqliteDb
-from http_server import parse_events
+from http_server import parse_events, problem
 from server_process import ServerProcess, free_port, wait_until
 
 pytestmark = pytest.mark.process
@@ -138,6 +138,17 @@ def test_run_that_does_not_end_is_left_to_the_next_start(tmp_path: Path) -> None
         assert process.terminate() == 0
         process.start()
         wait_until(lambda: process.get(f"/runs/{run_id}")["status"] in ("failed", "cancelled"))
+
+
+def test_run_that_does_not_end_in_time_still_answers_its_client(tmp_path: Path) -> None:
+    answers: list[Any] = []
+    with server(tmp_path, SHUTDOWN_TIMEOUT="1") as process:
+        run = threading.Thread(target=lambda: answers.append(process.post_run("wait")))
+        run.start()
+        wait_until(lambda: process.get("/sessions")["items"])
+        assert process.terminate() == 0
+        run.join()
+    problem(answers[0], 409, "run-cancelled")
 
 
 def test_lines_of_hooks_are_seen_when_they_are_printed(tmp_path: Path) -> None:

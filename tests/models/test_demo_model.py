@@ -90,6 +90,13 @@ async def test_arguments_come_from_the_message() -> None:
     assert Tool(paint_house).validate(call.arguments)["color"] is Color.BLUE
 
 
+async def test_it_calls_all_tools_that_are_mentioned_at_once() -> None:
+    response = await reply("Roll a die and paint my house red", tools=TOOLS)
+
+    calls = response.message.tool_calls or []
+    assert [(call.id, call.name) for call in calls] == [("call_1", "roll_a_die"), ("call_2", "paint_house")]
+
+
 async def test_it_tells_what_the_tool_answered() -> None:
     asked = await reply("roll a die", tools=TOOLS)
     (call,) = asked.message.tool_calls or []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +14,7 @@ from hookline import (
     ConfigurationError,
     Message,
     Model,
+    ModelError,
     ModelRequest,
     ModelResponse,
     ToolCall,
@@ -22,6 +23,11 @@ from hookline import (
 )
 from hookline_openai import OpenAIChat, models
 from stub_openai import StubOpenAI, marker
+
+
+@pytest.fixture
+def model_class() -> type[OpenAIChat]:
+    return OpenAIChat
 
 
 def asking(text: str, **more: Any) -> ModelRequest:
@@ -59,33 +65,6 @@ async def test_a_streamed_answer(stub: StubOpenAI, model: OpenAIChat) -> None:
     assert response.usage == Usage(2, 4, 6)
     assert stub.stats.last_body
     assert stub.stats.last_body["stream_options"] == {"include_usage": True}
-
-
-async def test_a_piece_is_emitted_before_the_next_one_is_sent(stub: StubOpenAI, model: OpenAIChat) -> None:
-    pieces: list[str] = []
-    first = asyncio.Event()
-
-    def emit(piece: str) -> None:
-        pieces.append(piece)
-        first.set()
-
-    request = asking(marker(chunks=2, gate="second", after=1), stream=True)
-    task = asyncio.create_task(model.respond(request, emit))
-    await asyncio.wait_for(first.wait(), 30)
-    assert pieces == ["piece-1 "]
-    stub.open_gate("second")
-
-    assert (await task).message.content == "piece-1 piece-2"
-    assert pieces == ["piece-1 ", "piece-2"]
-
-
-async def test_text_beyond_ascii_arrives_whole(model: OpenAIChat) -> None:
-    text = "Grüße 👋 — 你好"
-
-    pieces, response = await streamed(model, asking(marker(text=text), stream=True))
-    plain = await model.respond(asking(marker(text=text)), unexpected)
-
-    assert "".join(pieces) == response.message.content == plain.message.content == text
 
 
 async def test_settings_and_options_are_sent_and_what_is_not_set_is_not(stub: StubOpenAI) -> None:
@@ -204,6 +183,19 @@ async def test_tool_calls_without_ids_get_some(model: OpenAIChat, stream: bool, 
     assert all(call.id for call in calls)
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", "answered without a choice"),
+        ("text", "the message is not an object but '\"hello\"'"),
+        ("parts", "content is of the type list, not text"),
+    ],
+)
+async def test_what_is_no_completion(model: OpenAIChat, kind: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(reason)):
+        await model.respond(asking(marker(garbage=kind)), unexpected)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_without_usage_counts_nothing(model: OpenAIChat, stream: bool) -> None:
     _, response = await streamed(model, asking(marker(usage="no"), stream=stream))
@@ -244,17 +236,19 @@ def test_it_is_a_model_and_hides_its_key() -> None:
     assert "sk-secret" not in str(vars(model).get("options"))
 
 
-def test_the_plugin_offers_it_by_name() -> None:
+def test_the_plugin_offers_both_by_name() -> None:
     offered = models()
 
-    assert offered["openai"]("gpt-x").id == "gpt-x"
+    assert repr(offered["openai"]("gpt-x")) == "OpenAIChat(id='gpt-x')"
+    assert repr(offered["openai-responses"]("gpt-x")) == "OpenAIResponses(id='gpt-x')"
 
 
 def test_making_one_imports_no_library_and_needs_no_key() -> None:
     code = """
 import sys
-from hookline_openai import OpenAIChat
+from hookline_openai import OpenAIChat, OpenAIResponses
 OpenAIChat(id="gpt-4o-mini")
+OpenAIResponses(id="gpt-4o-mini")
 assert not {"openai", "httpx2", "pydantic"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

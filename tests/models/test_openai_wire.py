@@ -1,4 +1,4 @@
-"""The pieces of the wire format that the stub does not send."""
+"""The pieces of the chat completions' wire format that the stub does not send."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookline import Message, ToolCall, Usage
-from hookline_openai.strict import allows_strict
-from hookline_openai.wire import AnswerError, StreamedAnswer, read_answer
+from hookline_openai.answers import AnswerError
+from hookline_openai.chat_wire import StreamedChat, read_answer
+from hookline_openai.schemas import allows_strict
 
 
 def event(content: object) -> bytes:
@@ -27,7 +28,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def read(*chunks: bytes) -> tuple[list[str], Message]:
-    answer = StreamedAnswer()
+    answer = StreamedChat()
     pieces = [piece for chunk in chunks for piece in answer.feed(chunk)]
     return pieces, answer.result().message
 
@@ -143,6 +144,22 @@ def test_whatever_is_in_an_answer_it_is_read_or_refused(value: Any) -> None:
             continue
         assert response.message.role == "assistant"
         assert response.message.content is not None or response.message.tool_calls
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_comes_under_two_names(name: str) -> None:
+    answer = StreamedChat()
+    for chunk in (delta(**{name: "Let me "}), delta(**{name: "think."}), delta(content="Yes."), DONE):
+        list(answer.feed(chunk))
+    body = {"choices": [{"message": {"content": "Yes.", name: "Let me think."}}]}
+
+    assert answer.result().reasoning == read_answer(json.dumps(body).encode()).reasoning == "Let me think."
+
+
+def test_reasoning_of_an_unknown_form_is_passed_over() -> None:
+    body = {"choices": [{"message": {"content": "Yes.", "reasoning": {"effort": "low"}}}]}
+
+    assert read_answer(json.dumps(body).encode()).reasoning is None
 
 
 def test_usage_that_is_half_told() -> None:

@@ -35,7 +35,13 @@ def test_a_process_tells_what_it_sees_and_opens_its_gates() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/v1/chat/completions", 400), ("GET", "/elsewhere", 404), ("POST", "/reset", 200)],
+    [
+        ("POST", "/v1/chat/completions", 400),
+        ("POST", "/v1/responses", 400),
+        ("GET", "/v1/responses", 404),
+        ("GET", "/elsewhere", 404),
+        ("POST", "/reset", 200),
+    ],
 )
 def test_other_requests_are_answered(method: str, path: str, status: int) -> None:
     with StubProcess() as stub:

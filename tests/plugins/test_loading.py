@@ -239,6 +239,15 @@ def test_a_provider_that_raises_is_a_failed_plugin_with_nothing_active(site: Fak
         registry.model("nothing")
 
 
+def test_a_provider_that_misses_a_library_is_unavailable(site: FakeSite) -> None:
+    source = "from hookline import hookimpl\n@hookimpl\ndef models():\n    import no_such_library_1"
+
+    found = loaded(site, source)
+
+    assert found.state == "unavailable"
+    assert "pip install no_such_library_1" in (found.reason or "")
+
+
 def test_a_refused_plugin_leaves_nothing_active(site: FakeSite) -> None:
     source = """
         from hookline import hookimpl

@@ -6,11 +6,15 @@ import sys
 
 import click
 
+from hookline.cli.completion import completion
+from hookline.cli.config import config
 from hookline.cli.deliveries import deliveries
 from hookline.cli.demo import demo
+from hookline.cli.doctor import doctor
 from hookline.cli.group import HooklineGroup
 from hookline.cli.hooks import hooks
 from hookline.cli.plugins import plugins
+from hookline.cli.run import run
 from hookline.cli.serve import serve
 
 __all__ = ["main"]
@@ -41,5 +45,5 @@ def main() -> None:
             reconfigure(line_buffering=True)
 
 
-for command in (demo, serve, plugins, hooks, deliveries):
+for command in (demo, serve, run, plugins, hooks, deliveries, config, doctor, completion):
     main.add_command(command)

@@ -13,6 +13,8 @@ import click
 
 from hookline.agent import Agent
 from hookline.agent_os import AgentOS
+from hookline.cli.address import check_address
+from hookline.cli.doctor.ledger import check_ledger
 from hookline.hooks import hook
 from hookline.hookspecs import hookimpl
 from hookline.runs import RunOutput
@@ -103,5 +105,7 @@ def make_demo(url: str) -> AgentOS:
 @click.option("--port", default=7777, show_default=True, type=click.IntRange(1, 65_535), help="The port to listen on.")
 def demo(port: int) -> None:
     """Serve a demo agent that needs no key; its ledger is hookline.db in this directory."""
-    agent_os = make_demo(f"http://127.0.0.1:{port}")
+    agent_os = make_demo(f"http://127.0.0.1:{port}").load()
+    check_address("127.0.0.1", port)
+    check_ledger(agent_os.database)
     agent_os.serve(agent_os.get_app(), port=port)

@@ -32,10 +32,13 @@ class HooklineGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands; help stays there when the plugins cannot be loaded."""
         own = super().list_commands(ctx)
+        if ctx.resilient_parsing:  # a shell completes a word: what is printed now would stand in the user's line
+            logger.setLevel(logging.CRITICAL)
         try:
             return sorted({*own, *self._of_plugins()})
         except HooklineError as error:
-            click.echo(f"Warning: the plugins' commands are missing: {one_line(error)}", err=True)
+            if not ctx.resilient_parsing:
+                click.echo(f"Warning: the plugins' commands are missing: {one_line(error)}", err=True)
             return own
 
     def _of_plugins(self) -> dict[str, click.Command]:

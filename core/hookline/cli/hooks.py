@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hookline.cli.loading import app_option, find_app, plugins_option
+from hookline.cli.loading import app_option, find_app, plugins_option, required_app
 from hookline.cli.output import json_option, print_listing
 
 _COLUMNS = {
@@ -27,9 +27,7 @@ _COLUMNS = {
 @json_option
 def hooks(reference: str | None, as_json: bool) -> None:
     """Print which hooks are called, in which order and how."""
-    if reference is None:
-        raise click.UsageError("which AgentOS? Give --app module:agent_os, or set HOOKLINE_APP")
-    agent_os = find_app(reference).agent_os.load()
+    agent_os = find_app(required_app(reference)).agent_os.load()
     items = [
         hook.to_dict(runnable.id)
         for runnable in agent_os.runnables.values()

@@ -49,6 +49,17 @@ def check_reference(_: click.Context, parameter: click.Parameter, value: str | N
     return value
 
 
+def required_app(reference: str | None) -> str:
+    """The reference, which the command cannot do without.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if reference is None:
+        raise click.UsageError(f"which AgentOS? Give --app module:agent_os, or set {APP_VARIABLE}")
+    return reference
+
+
 def find_app(reference: str) -> FoundApp:
     """Import what `module:attribute` names.
 
@@ -84,6 +95,11 @@ def _import(name: str) -> ModuleType:
                 f"there is no module {error.name!r} in {os.getcwd()} or among the installed packages"
             ) from None
         raise ConfigurationError(f"{_place(error)}{error}: install it in this environment") from error
+    except SystemExit as error:
+        raise ConfigurationError(
+            f"{_place(error)}{name} ends the process when it is imported ({error}): put what starts it under "
+            f'if __name__ == "__main__"'
+        ) from error
     except Exception as error:
         raise ConfigurationError(f"{_place(error)}{type(error).__name__}: {error}") from error
 

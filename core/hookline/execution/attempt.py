@@ -44,7 +44,7 @@ RELEASED = Verdict(DeliveryStatus.PENDING, "released", None, 0.0)
 
 def backoff(failures: int) -> float:
     """Seconds to wait after so many failed attempts: 1 s doubling with full jitter, at most 300 s."""
-    longest = min(BACKOFF_CAP_SECONDS, BACKOFF_SECONDS * 2.0 ** (failures - 1))
+    longest = min(BACKOFF_CAP_SECONDS, BACKOFF_SECONDS * 2.0 ** min(failures - 1, 60))
     return random.uniform(0.0, longest)  # noqa: S311 - spreads load, guards nothing
 
 

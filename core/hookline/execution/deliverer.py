@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from collections import deque
@@ -113,6 +114,7 @@ class Deliverer:
         self._draining = 0
         self._stopping = False
         self._closed = False
+        self._context = contextvars.copy_context()  # no run's: what one run set must not reach another's deliveries
         self._loop_task: asyncio.Task[None] | None = None
 
     # what others say
@@ -173,6 +175,9 @@ class Deliverer:
         while self._active and (left := ends_at - time.monotonic()) > 0:
             await asyncio.wait(self._active, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         self._closed = True
+        for line in self._queue:
+            if line.claimed:
+                self._give_back(line)
         self._queue.clear()
         self._prepared.clear()
         for task in list(self._active):
@@ -206,7 +211,9 @@ class Deliverer:
 
     def _start_line(self, line: _Line) -> None:
         self._idle.clear()
-        task = asyncio.get_running_loop().create_task(self._run_line(line), name=f"line {line.run.run_id}")
+        task = asyncio.get_running_loop().create_task(
+            self._run_line(line), name=f"line {line.run.run_id}", context=self._context.copy()
+        )
         self._active[task] = line
         task.add_done_callback(self._line_done)
 
@@ -231,6 +238,10 @@ class Deliverer:
         if line.unsettled:
             line.settled.clear()
             await line.settled.wait()
+
+    def _give_back(self, line: _Line) -> None:
+        line.rows[0].verdict = RELEASED
+        self._settle(line, line.rows[0])
 
     def _settle(self, line: _Line, row: _Row) -> None:
         line.unsettled += 1
@@ -343,8 +354,7 @@ class Deliverer:
         for claim in claimed:
             line = _Line(claim.run, [_Row(claim.delivery, claim.fence, taken=True)], 0.0, claimed=True)
             if claim in suspects[1:] or self._stopping:
-                line.rows[0].verdict = RELEASED
-                self._settle(line, line.rows[0])
+                self._give_back(line)
                 continue
             line.alone = claim in suspects
             self._queue.append(line)

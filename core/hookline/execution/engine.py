@@ -28,16 +28,16 @@ from hookline.execution.inline import HookFailedError, InlineHooks, RunRejectedE
 from hookline.execution.live_run import TERMINAL_OF, LiveRun, Rejection, RunRequest
 from hookline.execution.points import Points
 from hookline.execution.record import message_of
+from hookline.execution.rows import NotStorableError, encode_object, record_of
 from hookline.execution.scheduling import Scheduler
 from hookline.execution.scope import Scope
 from hookline.execution.session_queue import SessionQueue
-from hookline.execution.snapshot import encode_snapshot
 from hookline.jsontext import dumps, loads
 from hookline.messages import Message
 from hookline.plan import Plan
-from hookline.runs import RunError, RunStatus
+from hookline.runs import Metrics, RunError, RunStatus
 from hookline.sessions import Session
-from hookline.storage import FinishRun, NewDelivery, RunRecord, RunStorage, SessionLock
+from hookline.storage import FinishRun, LockedSession, NewDelivery, RunRecord, RunStorage, SessionLock
 from hookline.threads import DaemonThreads
 
 logger = logging.getLogger("hookline.runs")
@@ -45,8 +45,8 @@ logger = logging.getLogger("hookline.runs")
 LOCK_POLL_SECONDS = (0.02, 0.5)
 """How often a session that another process holds is asked for: at first, and at most."""
 
-STORE_AGAIN_SECONDS = (0.5, 30.0)
-"""How long to wait before an outcome that could not be stored is tried again: at first, and at most."""
+REPAIR_SECONDS = (0.5, 30.0)
+"""How long to wait before the ledger is repaired, after a failure of the storage: at first, and at most."""
 
 
 class Lines(Protocol):
@@ -61,10 +61,15 @@ class Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineParts:
-    """What an engine is made of; `lines` is None where hooks are never in the background."""
+    """What an engine is made of.
+
+    `ledger` tells one database from another within this process, None where nothing is kept; `lines` is None where
+    hooks are never in the background.
+    """
 
     storage: RunStorage
     server_id: str
+    ledger: str | None
     caller: Caller
     hook_threads: DaemonThreads
     tool_threads: DaemonThreads
@@ -80,10 +85,10 @@ class Engine:
         self.live: dict[str, LiveRun] = {}
         self._parts = parts
         self._storage = parts.storage
-        self._queue = SessionQueue()
+        self._queue = SessionQueue(parts.ledger)
         self._inline = InlineHooks(parts.caller, parts.hook_threads, self._present_record)
         self._scheduler = Scheduler(parts.points)
-        self._unstored: set[asyncio.Task[None]] = set()
+        self._aftermath: set[asyncio.Task[None]] = set()
 
     def start(self, request: RunRequest, plan: Plan) -> LiveRun:
         """Start a run on the running loop."""
@@ -93,10 +98,10 @@ class Engine:
         return run
 
     async def close(self) -> None:
-        """Give up storing again what could not be stored: another server will find these runs interrupted."""
-        for task in self._unstored:
+        """Give up what is still tried again after a failure of the storage: another server's sweep will do it."""
+        for task in self._aftermath:
             task.cancel()
-        await asyncio.gather(*self._unstored, return_exceptions=True)
+        await asyncio.gather(*self._aftermath, return_exceptions=True)
 
     def _new_run(self, request: RunRequest, plan: Plan) -> LiveRun:
         points = self._parts.points
@@ -122,29 +127,28 @@ class Engine:
 
     async def _execute_in_turn(self, run: LiveRun) -> None:
         try:
+            run.begin()
             async with self._queue.turn(run.session_id, run.runnable.on_busy):
-                await self._execute_locked(run)
-        except asyncio.CancelledError:  # while it waited for its turn
+                await self._load(run)
+                await self._execute_loaded(run)
+        except asyncio.CancelledError:  # before it was loaded: later ones are seen to further down
             self._absorb_cancellation(run)
             self._conclude(run, RunStatus.CANCELLED, "cancelled")
-            await self._finish(run, "{}")
+            await self._finish(run)
 
-    async def _execute_locked(self, run: LiveRun) -> None:
-        state = "{}"
+    async def _execute_loaded(self, run: LiveRun) -> None:
         try:
-            state = await self._load(run)
             await self._work(run)
             self._conclude(run, RunStatus.COMPLETED, None)
         except asyncio.CancelledError:
             self._absorb_cancellation(run)
             self._conclude(run, RunStatus.CANCELLED, "cancelled")
-        except StorageError:
-            with contextlib.suppress(StorageError):  # it is the same trouble; the sweep unlocks in the end
-                await self._storage.unlock_session(run.session_id, run.run_id)
+        except StorageError as error:  # acceptance was not stored, or it was and nobody said so
+            self._repair(run, error, accepted=True)
             raise
         except Exception as error:  # noqa: BLE001 - the run's own outcome; what it is, `_fail` tells apart
             self._fail(run, error)
-        await self._finish(run, state)
+        await self._finish(run)
 
     def _absorb_cancellation(self, run: LiveRun) -> None:
         """Take note of a cancellation that `LiveRun.cancel` asked for; any other goes on its way."""
@@ -155,33 +159,43 @@ class Engine:
 
     # before the model
 
-    async def _load(self, run: LiveRun) -> str:
-        """Lock the session, load its state and history; returns the state's JSON text as stored."""
-        agent, request = run.runnable, run.request
+    async def _load(self, run: LiveRun) -> None:
+        """Lock the session, load its state and history."""
+        runnable = run.runnable
         lock = SessionLock(
             session_id=run.session_id,
-            user_id=request.user_id,
+            user_id=run.request.user_id,
             run_id=run.run_id,
             server_id=self._parts.server_id,
             now=run.output.created_at,
-            state=dumps(agent.session_state) if agent.session_state else "{}",
-            history_runs=agent.history_runs,
-            runnable_id=agent.id,
+            state=runnable.state_text,
+            history_runs=runnable.history_runs,
+            runnable_id=runnable.id,
         )
-        delay, longest = LOCK_POLL_SECONDS
-        while (locked := await run.uninterrupted(self._storage.lock_session(lock))) is None:
-            if agent.on_busy == "reject":
-                raise SessionBusyError(f"session {run.session_id!r} is busy with another run")
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, longest)
+        locked = await self._lock(run, lock)
         state = run.run_context.session_state
         state.update(loads(locked.state))
-        state.update(request.session_state or {})
+        state.update(run.given_state)
+        run.stored_state = run.state_text = locked.state
         run.session = locked.session
         run.session.session_state = state
         for document in locked.history:
             run.history.extend(Message.from_dict(message) for message in loads(document)["messages"])
-        return locked.state
+
+    async def _lock(self, run: LiveRun, lock: SessionLock) -> LockedSession:
+        delay, longest = LOCK_POLL_SECONDS
+        while True:
+            try:
+                locked = await run.uninterrupted(self._storage.lock_session(lock))
+            except StorageError as error:
+                self._repair(run, error, accepted=False)
+                raise
+            if locked is not None:
+                return locked
+            if run.runnable.on_busy == "reject":
+                raise SessionBusyError(f"session {run.session_id!r} is busy with another run")
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, longest)
 
     async def _work(self, run: LiveRun) -> None:
         run.emit(EventName.RUN_STARTED, session_id=run.session_id)
@@ -194,6 +208,11 @@ class Engine:
         run.release_output()
 
     async def _accept(self, run: LiveRun) -> None:
+        text = run.run_input.input_content
+        if not isinstance(text, str):
+            raise NotStorableError(f"a pre-hook made run_input.input_content a {type(text).__name__}: it must be a str")
+        run.metadata_text = encode_object("metadata", run.output.metadata)
+        run.state_text = encode_object("session_state", run.run_context.session_state)
         run.pre_deliveries = self._scheduler.schedule(run, run.plan.pre_background, first_position=0)
         await run.uninterrupted(self._accept_and_mark(run))
 
@@ -204,7 +223,6 @@ class Engine:
     # after it
 
     def _fail(self, run: LiveRun, error: Exception) -> None:
-        output = run.output
         if isinstance(error, RunRejectedError):
             run.rejection = Rejection(error.hook, error.check.check_trigger)
             self._conclude(run, RunStatus.REJECTED, error.check.check_trigger or "check_failed")
@@ -214,13 +232,13 @@ class Engine:
             self._conclude(run, RunStatus.FAILED, "model_error")
         else:
             self._conclude(run, RunStatus.FAILED, "error")
-        output.error = RunError(type(error).__name__.removesuffix("Error") or "Error", message_of(error))
+        run.output.error = RunError(type(error).__name__.removesuffix("Error") or "Error", message_of(error))
         logger.log(
             logging.INFO if isinstance(error, RunRejectedError) else logging.ERROR,
             "run %s: %s",
-            output.status,
+            run.output.status,
             message_of(error),
-            exc_info=None if isinstance(error, RunRejectedError | HookFailedError | ModelError) else error,
+            exc_info=None if isinstance(error, HooklineError) else error,
             extra={"run_id": run.run_id, "session_id": run.session_id},
         )
 
@@ -229,99 +247,113 @@ class Engine:
         output.status, output.reason = status, reason
         output.finished_at = time.time()
         output.metrics.duration = time.perf_counter() - run.clock_started
-        withheld = status is RunStatus.REJECTED or reason == "guardrail_failed"
-        if withheld:  # nothing of what a guard did not pass is kept or shown
+        if status is RunStatus.REJECTED or not run.output_passed:  # nothing that a guard did not pass is kept or shown
             output.content = None
-            output.messages = [message for message in output.messages if message.role == "user"]
+            output.messages = [Message("user", run.accepted_input)] if run.is_accepted else []
 
-    async def _finish(self, run: LiveRun, state: str) -> None:
+    async def _finish(self, run: LiveRun) -> None:
+        status = run.output.status
         try:
             await self._inline.run_post_hooks(run.plan.post_inline, run)
+            run.output.status = status
         except asyncio.CancelledError:
             self._absorb_cancellation(run)
             self._conclude(run, RunStatus.CANCELLED, "cancelled")
         except (RunRejectedError, HookFailedError) as error:
             self._fail(run, error)
-        new_state = self._encode_outcome(run, state)
+        self._encode_outcome(run)
         run.committing = True
-        await self._commit(run, new_state if new_state != state else None)
+        await self._commit(run)
 
-    def _encode_outcome(self, run: LiveRun, state: str) -> str:
-        """Encode state and run, once; what JSON has no form for fails the run, and the state stays as it was."""
+    def _encode_outcome(self, run: LiveRun) -> None:
+        """Encode state, metadata and run, once; what JSON has no form for fails the run and is left out."""
         try:
-            new_state = dumps(run.run_context.session_state) if run.run_context.session_state else "{}"
-        except (TypeError, ValueError) as error:
-            self._fail(run, HooklineError(f"session_state cannot be stored: {message_of(error)}"))
-            new_state = state
+            run.state_text = encode_object("session_state", run.run_context.session_state)
+        except NotStorableError as error:
+            self._fail(run, error)
+            run.state_text = run.stored_state
+        try:
+            run.metadata_text = encode_object("metadata", run.output.metadata)
+        except NotStorableError as error:
+            run.output.metadata, run.metadata_text = {}, "{}"
+            self._fail(run, error)
         try:
             run.encode()
-        except (TypeError, ValueError) as error:
-            run.output.content = None
-            run.output.metadata.clear()
-            self._fail(run, HooklineError(f"the run's content or metadata cannot be stored: {message_of(error)}"))
+        except Exception as error:  # noqa: BLE001 - the border to hooks: they may have put anything there
+            output = run.output
+            output.content, output.metrics = None, Metrics()
+            output.messages = [Message("user", run.accepted_input)] if run.is_accepted else []
+            self._fail(run, NotStorableError(f"what a hook or a tool left in the run's output: {message_of(error)}"))
             run.encode()
-        return new_state
 
-    async def _commit(self, run: LiveRun, new_state: str | None) -> None:
-        request = self._finish_request(run, new_state)
+    async def _commit(self, run: LiveRun) -> None:
+        request = self._finish_request(run, accepted=run.is_accepted)
         try:
             stored = await self._storage.finish_run(request)
         except StorageError as error:
-            if run.is_accepted:
-                self._store_again(run, error)
+            self._repair(run, error, accepted=run.is_accepted)
             raise
         if not stored:
             raise RunLostError(f"run {run.run_id} was taken over by another server")
-        self._end(run, request)
-
-    def _finish_request(self, run: LiveRun, new_state: str | None) -> FinishRun:
-        status, plan = run.output.status, run.plan
-        hooks = [hook for hook in plan.post_background if status in hook.on]
-        deliveries = self._scheduler.schedule(run, hooks, first_position=len(plan.pre_background))
-        return FinishRun(
-            run=self._record_of(run),
-            accepted=run.is_accepted,
-            deliveries=deliveries,
-            session_state=new_state,
-            now=time.time(),
-        )
-
-    def _end(self, run: LiveRun, request: FinishRun) -> None:
+        was_ours = run.server_id is None  # of another server's run the background pre-hooks are in the ledger only
         line = [*run.pre_deliveries, *request.deliveries]
-        was_ours = (
-            request.run.server_id == self._parts.server_id
-        )  # of another's run the pre-hooks are in the ledger only
         if self._parts.lines is not None and line and was_ours:
             self._parts.lines.line_committed(request.run, line, request.now)
         for delivery in line:
             run.emit(EventName.HOOK_SCHEDULED, hook=delivery.hook, delivery_id=delivery.delivery_id)
         run.end(TERMINAL_OF[run.output.status])
 
-    def _store_again(self, run: LiveRun, error: StorageError) -> None:
-        """The client has been told that its run is not stored: keep trying to say so in the ledger too."""
-        run.output.status, run.output.reason = RunStatus.FAILED, "not_stored"
-        run.output.error = RunError("Storage", message_of(error))
-        run.encode()
-        task = asyncio.get_running_loop().create_task(self._keep_storing(run), name=f"store {run.run_id}")
-        self._unstored.add(task)
-        task.add_done_callback(self._unstored.discard)
+    def _finish_request(self, run: LiveRun, *, accepted: bool) -> FinishRun:
+        status, plan = run.output.status, run.plan
+        hooks = [hook for hook in plan.post_background if status in hook.on]
+        return FinishRun(
+            run=self._record_of(run),
+            accepted=accepted,
+            deliveries=self._scheduler.schedule(run, hooks, first_position=len(plan.pre_background)),
+            session_state=run.state_text if run.state_text != run.stored_state else None,
+            now=time.time(),
+        )
 
-    async def _keep_storing(self, run: LiveRun) -> None:
-        request = self._finish_request(run, None)
-        delay, longest = STORE_AGAIN_SECONDS
+    # when the storage fails
+
+    def _repair(self, run: LiveRun, error: StorageError, *, accepted: bool) -> None:
+        """Bring the ledger to what the client is told: that the run is not stored.
+
+        An operation that failed may have been done all the same. So until the storage answers again: a run that may
+        be there as `running` is ended as `failed`, reason `not_stored`, and the session is given back.
+        """
+        task = asyncio.get_running_loop().create_task(
+            self._keep_repairing(run, error, accepted=accepted), name=f"repair {run.run_id}"
+        )
+        self._aftermath.add(task)
+        task.add_done_callback(self._aftermath.discard)
+
+    async def _keep_repairing(self, run: LiveRun, error: StorageError, *, accepted: bool) -> None:
+        delay, longest = REPAIR_SECONDS
         while True:
-            await asyncio.sleep(delay)
             try:
-                stored = await self._storage.finish_run(request)
-            except StorageError as error:
+                if accepted:
+                    await self._store_as_failed(run, error)
+                await self._storage.unlock_session(run.session_id, run.run_id)
+            except StorageError as again:
+                logger.error("run still not stored: %s", again, extra={"run_id": run.run_id})
+                await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
-                logger.error("run still not stored: %s", error, extra={"run_id": run.run_id})
-                continue
-            if stored and self._parts.lines is not None:
-                line = [*run.pre_deliveries, *request.deliveries]
-                self._parts.lines.line_committed(request.run, line, request.now)
-                self._parts.lines.hand_over(run.run_id)
-            return
+            else:
+                return
+
+    async def _store_as_failed(self, run: LiveRun, error: StorageError) -> None:
+        output = run.output
+        output.status, output.reason = RunStatus.FAILED, "not_stored"
+        output.error = RunError("Storage", message_of(error))
+        output.finished_at = output.finished_at or time.time()
+        run.is_accepted = True
+        run.state_text = run.stored_state
+        run.encode()
+        request = self._finish_request(run, accepted=True)
+        if await self._storage.finish_run(request) and self._parts.lines is not None:
+            self._parts.lines.line_committed(request.run, [*run.pre_deliveries, *request.deliveries], request.now)
+            self._parts.lines.hand_over(run.run_id)
 
     async def finish_interrupted(
         self, record: RunRecord, request: RunRequest, plan: Plan, session: Session | None
@@ -337,43 +369,14 @@ class Engine:
         run.output.error = RunError("Interrupted", "the server that executed this run ended")
         run.output.metrics.duration = None
         with contextlib.suppress(RunLostError):  # somebody else's sweep was faster
-            await self._finish(run, dumps(run.run_context.session_state))
+            await self._finish(run)
+
+    def _record_of(self, run: LiveRun) -> RunRecord:
+        return record_of(run, self._parts.server_id, store_rejected_input=self._parts.store_rejected_input)
 
     def _present_record(self, run: LiveRun) -> RunRecord:
         """The row as it would be stored now: what a hook marked for the background sees where it is called inline."""
-        return replace(self._record_of(run), document=dumps(run.output.to_dict()))
-
-    def _record_of(self, run: LiveRun) -> RunRecord:
-        output, plan = run.output, run.plan
-        was_begun = output.status is RunStatus.RUNNING or run.is_accepted
-        return RunRecord(
-            run_id=run.run_id,
-            session_id=run.session_id,
-            user_id=output.user_id,
-            runnable_kind=run.runnable.kind,
-            runnable_id=run.runnable.id,
-            server_id=run.server_id or self._parts.server_id,
-            created_at=output.created_at,
-            status=output.status,
-            reason=output.reason,
-            parent_run_id=run.request.parent_run_id,
-            input=run.run_input.input_content if was_begun or self._parts.store_rejected_input else None,
-            metadata=dumps(run.run_context.metadata) if run.run_context.metadata else "{}",
-            document=run.document or None,
-            hook_calls=dumps([call.to_dict() for call in run.hook_calls]) if run.hook_calls else "[]",
-            snapshot=self._snapshot(run, plan),
-            finished_at=output.finished_at,
-        )
-
-    def _snapshot(self, run: LiveRun, plan: Plan) -> str:
-        wanted = plan.stored_arguments
-        if not wanted:
-            return "{}"
-        state = run.run_context.session_state
-        return encode_snapshot(
-            wanted,
-            run.session,
-            dumps(state) if state else "{}",
-            run.run_context.dependencies,
-            run.run_id,
-        )
+        run.state_text = encode_object("session_state", run.run_context.session_state)
+        run.metadata_text = encode_object("metadata", run.output.metadata)
+        present = replace(self._record_of(run), document=dumps(run.output.to_dict()))
+        return present if run.is_accepted else replace(present, input=run.run_input.input_content)

@@ -13,7 +13,7 @@ from hookline.deliveries import Delivery, DeliveryStatus
 from hookline.errors import CheckError, HookError, HooklineError
 from hookline.events import EventName
 from hookline.execution.live_run import LiveRun
-from hookline.execution.record import CallStatus, HookCall, describe_error, message_of
+from hookline.execution.record import CallStatus, HookCall, describe_error, details_of, message_of
 from hookline.execution.snapshot import snapshot_arguments
 from hookline.plan import PlannedHook
 from hookline.storage import RunRecord
@@ -138,6 +138,7 @@ class InlineHooks:
                 started_at=started_at,
                 duration=time.perf_counter() - clock,
                 error=describe_error(error) if error is not None else None,
+                details=details_of(error) if error is not None else {},
             )
         )
         return error

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from hookline.errors import HooklineError
 from hookline.events import CONTENT_EVENTS, TERMINAL_EVENTS, EventName, RunEvent
 from hookline.execution.record import HookCall
-from hookline.jsontext import dumps
+from hookline.jsontext import dumps, loads
 from hookline.messages import Message
 from hookline.plan import Plan
 from hookline.runnable import Runnable
@@ -76,6 +76,10 @@ class LiveRun:
 
     Attributes:
         output: the run, final once `finished()` returns.
+        accepted_input: the input as it was accepted.
+        output_passed: whether every output guardrail has passed.
+        stored_state: JSON text of the session's state as the ledger holds it; `state_text`: as the run leaves it.
+        metadata_text: JSON text of the run's metadata.
         document: JSON text of `output.to_dict()`, encoded once, when the run has ended.
         rejection: set when the run was rejected.
         error: set when the outcome could not be stored, or the session was not to be had.
@@ -94,7 +98,7 @@ class LiveRun:
             session_id=self.session_id,
             user_id=request.user_id,
             dependencies=dict(request.dependencies or {}),
-            metadata=dict(request.metadata or {}),
+            metadata=_copy(request.metadata),
         )
         self.output = RunOutput(
             run_id=self.run_id,
@@ -105,6 +109,7 @@ class LiveRun:
             metadata=self.run_context.metadata,
             created_at=time.time(),
         )
+        self.given_state = _copy(request.session_state)
         self.session = Session(self.session_id, request.user_id)
         self.history: list[Message] = []
         self.hook_calls: list[HookCall] = []
@@ -112,6 +117,9 @@ class LiveRun:
         self.server_id: str | None = None
         self.clock_started = time.perf_counter()
         self.is_accepted = False
+        self.accepted_input: str | None = None
+        self.output_passed = not plan.output_guardrails
+        self.stored_state = self.state_text = self.metadata_text = "{}"
         self.committing = False
         self.cancel_requested = False
         self.document = ""
@@ -121,7 +129,7 @@ class LiveRun:
         self.on_hand_over: Callable[[str], None] | None = None
         self._observe = observe
         self._buffer = _Buffer()
-        self._cancellable = True
+        self._cancellable = False
         self._plain: dict[str, Any] = {}
         self._held: list[tuple[EventName, dict[str, Any]]] | None = [] if plan.holds_output else None
         self._content_left = False
@@ -201,9 +209,20 @@ class LiveRun:
 
     def release_output(self) -> None:
         """Let out what was held back: the output guardrails have passed."""
+        self.output_passed = True
         held, self._held = self._held, None
         for event, data in held or ():
             self.emit(event, **data)
+
+    def begin(self) -> None:
+        """The run's task has begun: from now on it can be cancelled.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled before.
+        """
+        self._cancellable = True
+        if self.cancel_requested:
+            raise asyncio.CancelledError
 
     async def uninterrupted(self, operation: Coroutine[Any, Any, T]) -> T:
         """Await an operation of the storage to its end, and only then see to a cancellation.
@@ -237,11 +256,16 @@ class LiveRun:
         if session is not None:
             self.session = session
             self.run_context.session_state = session.session_state
+            self.stored_state = self.state_text = dumps(session.session_state)
         self.output.messages = [Message("user", record.input)]
+        self.metadata_text = record.metadata
+        self.output.metadata = loads(record.metadata)
         self.mark_accepted()
+        self.accepted_input = record.input
 
     def mark_accepted(self) -> None:
         """Commit 1 is done."""
+        self.accepted_input = self.run_input.input_content
         self.is_accepted = True
         self._decided.set()
 
@@ -277,6 +301,17 @@ class LiveRun:
         self._buffer.append(event)
         if self._observe is not None:
             self._observe(event)
+
+
+def _copy(value: dict[str, Any] | None) -> dict[str, Any]:
+    """A copy that shares nothing with what the caller gave; what JSON has no form for fails the run later on."""
+    if not value:
+        return {}
+    try:
+        copied: dict[str, Any] = loads(dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return dict(value)
+    return copied
 
 
 TERMINAL_OF = {

@@ -67,7 +67,7 @@ class Points:
             args, kwargs = hook.callee.arguments(offered)
             try:
                 hook.callee.function(*args, **kwargs)
-            except Exception:
+            except BaseException:  # the border to plugins: not even SystemExit may end the loop
                 logger.exception(
                     "run_event of plugin %r failed at %s",
                     hook.plugin,

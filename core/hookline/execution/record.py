@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hookline.jsontext import time_text
+from hookline.errors import CheckError
+from hookline.jsontext import dumps, loads, time_text
 
 CallStatus = Literal["completed", "failed", "rejected"]
 
@@ -22,12 +23,29 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
 def message_of(error: BaseException) -> str:
     """An exception's message, its class name if it has none."""
-    return str(error) or type(error).__name__
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - the border to hooks: their exceptions' own methods may raise
+        return f"{type(error).__name__}, whose message cannot be read"
+
+
+def details_of(error: BaseException) -> dict[str, Any]:
+    """What a check error carries for people: `check_trigger` and `additional_data`."""
+    if not isinstance(error, CheckError):
+        return {}
+    try:
+        data = loads(dumps(error.additional_data))
+    except (TypeError, ValueError, RecursionError):
+        data = repr(error.additional_data)
+    return {"check_trigger": error.check_trigger, "additional_data": data}
 
 
 @dataclass(slots=True)
 class HookCall:
-    """One call of an inline hook; `started_at` in seconds since the epoch, `duration` in seconds."""
+    """One call of an inline hook.
+
+    `started_at` is in seconds since the epoch, `duration` in seconds; `details` is what a check error carried.
+    """
 
     hook: str
     phase: str
@@ -36,6 +54,7 @@ class HookCall:
     started_at: float
     duration: float
     error: dict[str, str] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The plain data of this call, as the ledger keeps it."""
@@ -47,4 +66,5 @@ class HookCall:
             "started_at": time_text(self.started_at),
             "duration": self.duration,
             "error": self.error,
+            "details": self.details,
         }

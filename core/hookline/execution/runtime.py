@@ -50,6 +50,7 @@ class Runtime:
     def __init__(
         self,
         storage: Storage,
+        database: Database,
         *,
         runnables: Mapping[Key, Runnable],
         plans: Mapping[Key, Plan],
@@ -77,6 +78,7 @@ class Runtime:
             EngineParts(
                 storage=storage,
                 server_id=self._server.server_id,
+                ledger=database.url,
                 caller=self.caller,
                 hook_threads=self._hook_threads,
                 tool_threads=self._tool_threads,
@@ -116,7 +118,7 @@ class Runtime:
         try:
             for model in _models(runnables.values()):
                 await threads.run(model.open)
-            runtime = cls(storage, runnables=runnables, plans=plans, points=points, limits=limits)
+            runtime = cls(storage, database, runnables=runnables, plans=plans, points=points, limits=limits)
             await runtime._start()
         except BaseException:
             await storage.close()

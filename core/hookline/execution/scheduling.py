@@ -50,7 +50,7 @@ class Scheduler:
             where = {"run_id": run.run_id, "hook": row.hook, "delivery_id": row.delivery_id}
             try:
                 answer = point.callee.function(*args, **kwargs)
-            except Exception:
+            except BaseException:  # the border to plugins: not even SystemExit may end the loop
                 logger.exception("schedule_background of plugin %r failed", point.plugin, extra=where)
                 continue
             if isinstance(answer, Refuse):

@@ -58,7 +58,9 @@ class Scope:
             response = await model.respond(request, emit_text)
         except ModelError:
             raise
-        except Exception as error:
+        except BaseException as error:  # the border to models: not even SystemExit may end the loop
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             raise ModelError(f"model {model.id!r} failed: {type(error).__name__}: {message_of(error)}") from error
         if not emitted:
             emit_text(response.message.content or "")
@@ -134,6 +136,12 @@ class Scope:
         metrics.input_tokens += usage.input_tokens
         metrics.output_tokens += usage.output_tokens
         metrics.total_tokens += usage.total_tokens
+
+
+def _is_being_cancelled() -> bool:
+    """Whether somebody cancels this task, rather than the model having raised a cancellation of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _tool_error(error: Exception) -> str:

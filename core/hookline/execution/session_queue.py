@@ -7,17 +7,33 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from hookline.errors import SessionBusyError
 from hookline.runnable import OnBusy
 
-_held: ContextVar[frozenset[str]] = ContextVar("hookline_sessions_held", default=frozenset())
+
+@dataclass(slots=True)
+class _Hold:
+    """That a run holds a session; what it starts inherits it, and may outlive it."""
+
+    session: tuple[str, str]
+    is_held: bool = True
+
+
+_holds: ContextVar[tuple[_Hold, ...]] = ContextVar("hookline_session_holds", default=())
 
 
 class SessionQueue:
-    """The queues of one event loop; across processes the ledger's lock decides."""
+    """The queues of one ledger on one event loop; across loops and processes the ledger's own lock decides.
 
-    def __init__(self) -> None:
+    Args:
+        ledger: what tells one ledger from another within this process; None where sessions are not kept at all, and
+            need no turns.
+    """
+
+    def __init__(self, ledger: str | None) -> None:
+        self._ledger = ledger
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
@@ -28,17 +44,22 @@ class SessionQueue:
             SessionBusyError: it is taken and `on_busy` is `reject`; or a run that holds it asks for it again, from
                 one of its hooks or tools, and would wait for itself.
         """
-        held = _held.get()
-        if session_id in held:
+        if self._ledger is None:
+            yield
+            return
+        hold = _Hold((self._ledger, session_id))
+        holds = tuple(other for other in _holds.get() if other.is_held)
+        if any(other.session == hold.session for other in holds):
             raise SessionBusyError(
                 f"session {session_id!r} is held by the run that asks for it: give the nested run another session_id"
             )
         await self._enter(session_id, on_busy)
-        token = _held.set(held | {session_id})
+        token = _holds.set((*holds, hold))
         try:
             yield
         finally:
-            _held.reset(token)
+            hold.is_held = False
+            _holds.reset(token)
             self._leave(session_id)
 
     async def _enter(self, session_id: str, on_busy: OnBusy) -> None:

@@ -98,9 +98,7 @@ def _make_deliveries(name: str) -> None:
     op.create_index(f"{name}_line", name, ["run_id", "position"])
     op.create_index(f"{name}_due", name, ["due_at"], sqlite_where=sa.text("status = 'pending'"))
     op.create_index(f"{name}_running", name, ["server_id"], sqlite_where=sa.text("status = 'running'"))
-    op.create_index(
-        f"{name}_undelivered", name, ["status", "seq"], sqlite_where=sa.text("status != 'delivered'")
-    )
+    op.create_index(f"{name}_undelivered", name, ["status", "seq"], sqlite_where=sa.text("status != 'delivered'"))
     op.create_index(
         f"{name}_finished",
         name,

@@ -1,7 +1,8 @@
-"""Whether OpenAI's strict mode takes a JSON Schema: it knows a part of JSON Schema, and refuses the rest."""
+"""The schema of an answer as OpenAI wants it; its strict mode knows a part of JSON Schema, and refuses the rest."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,12 @@ _KEYWORDS = frozenset(
     }
 )
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+
+
+def named_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with a name that the provider takes, and whether the answer is to follow it strictly."""
+    name = re.sub(r"[^a-zA-Z0-9_-]+", "_", str(schema.get("title") or "answer"))[:64]
+    return {"name": name, "schema": schema, "strict": allows_strict(schema)}
 
 
 def allows_strict(schema: Mapping[str, Any]) -> bool:

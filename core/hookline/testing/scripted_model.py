@@ -1,10 +1,4 @@
-"""Helpers for the tests of agents, hooks and plugins: a model that answers what the test says.
-
-model = ScriptedModel(call_tool("add", a=1, b=2), "The sum is 3.")
-run = await Agent(name="Adder", model=model, tools=[add]).arun("1 + 2?")
-assert run.content == "The sum is 3."
-assert model.requests[1].messages[-1].content == "3"
-"""
+"""`ScriptedModel`: a model that answers what the test says."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""Helpers for the tests of agents, hooks and plugins.
+
+**A model that answers what the test says**
+
+    model = ScriptedModel(call_tool("add", a=1, b=2), "The sum is 3.")
+    run = await Agent(name="Adder", model=model, tools=[add]).arun("1 + 2?")
+    assert run.content == "The sum is 3."
+    assert model.requests[1].messages[-1].content == "3"
+
+**The contract of models**, as a class of tests: a plugin that provides a model subclasses `ModelContract` and tells, by
+a `FarEnd`, how the other side is made to do each thing. These need pytest, which is imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hookline.testing.scripted_model import Reply, ScriptedModel, call_tool
+
+if TYPE_CHECKING:
+    from hookline.testing.model_contract import Capability, Exchange, FarEnd, ModelContract, RemoteEnd
+
+__all__ = [
+    "Capability",
+    "Exchange",
+    "FarEnd",
+    "ModelContract",
+    "RemoteEnd",
+    "Reply",
+    "ScriptedModel",
+    "call_tool",
+]
+
+_CONTRACT = frozenset({"Capability", "Exchange", "FarEnd", "ModelContract", "RemoteEnd"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import the contract at its first use; its assertions then explain themselves as those of test files do."""
+    if name in _CONTRACT:
+        import pytest
+
+        pytest.register_assert_rewrite("hookline.testing.model_contract")
+        from hookline.testing import model_contract
+
+        return getattr(model_contract, name)
+    raise AttributeError(f"module 'hookline.testing' has no attribute {name!r}")

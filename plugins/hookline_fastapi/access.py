@@ -1,0 +1,93 @@
+"""Access: who may call a route, and what they may see there.
+
+Every route of the API names its `Access`. Where nothing authenticates (on loopback), everybody may do everything.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import cast
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from hookline import AuthenticationError, HookError, Principal
+from hookline.authentication import Authenticator
+from hookline_fastapi.problems import AUTHENTICATION_UNAVAILABLE, FORBIDDEN, UNAUTHENTICATED, Problem
+
+PRINCIPAL = "hookline.principal"
+"""Where a request's scope keeps who is asking."""
+
+EVERYBODY = Principal(None, {"admin"})
+"""Who asks where nothing authenticates."""
+
+
+class Access(Enum):
+    """Who may call a route.
+
+    `OPEN`: everybody. `PROBE`: everybody, but only admins get details. `KNOWN`: who is known, and sees what is
+    theirs. `ADMIN`: who has the scope `admin`.
+    """
+
+    OPEN = "open"
+    PROBE = "probe"
+    KNOWN = "known"
+    ADMIN = "admin"
+
+
+class Gate:
+    """Lets requests in, and says who is asking."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        self.is_closed = authenticator.is_required
+
+    async def admit(self, scope: Scope, access: Access) -> None:
+        """Note in the scope who is asking.
+
+        Raises:
+            Problem: 401, 403 or 503: they must not get in.
+        """
+        if not self.is_closed or access is Access.OPEN:
+            scope[PRINCIPAL] = None if self.is_closed else EVERYBODY
+            return
+        try:
+            principal = await self._identify(scope)
+        except Problem:
+            if access is not Access.PROBE:
+                raise
+            principal = None
+        if principal is None and access is not Access.PROBE:
+            raise _unauthenticated("show who you are: Authorization: Bearer ...")
+        if access is Access.ADMIN and not (principal is not None and principal.is_admin):
+            raise Problem(FORBIDDEN, "this needs the scope 'admin'")
+        scope[PRINCIPAL] = principal
+
+    async def _identify(self, scope: Scope) -> Principal | None:
+        headers = Headers(raw=scope["headers"])
+        if len(headers.getlist("authorization")) > 1:
+            raise _unauthenticated("there is more than one Authorization header")
+        try:
+            return await self._authenticator.authenticate(headers, scope["method"], scope["path"])
+        except AuthenticationError as error:
+            raise _unauthenticated(str(error) or "what you show is not valid") from None
+        except HookError:  # it is logged
+            detail = "nobody can be let in now; the server's log tells more"
+            raise Problem(AUTHENTICATION_UNAVAILABLE, detail) from None
+
+
+def _unauthenticated(detail: str) -> Problem:
+    return Problem(UNAUTHENTICATED, detail, headers={"www-authenticate": "Bearer"})
+
+
+def caller_of(scope: Scope) -> Principal:
+    """Who is asking, on a route that only somebody known gets to."""
+    principal = scope[PRINCIPAL]
+    assert isinstance(principal, Principal)  # noqa: S101 - the gate has seen to it
+    return principal
+
+
+def is_admin(scope: Scope) -> bool:
+    """Whether who is asking, if anybody, may have details."""
+    principal = cast("Principal | None", scope[PRINCIPAL])
+    return principal is not None and principal.is_admin

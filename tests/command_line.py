@@ -1,0 +1,64 @@
+"""`hookline` as a user runs it: a process of its own in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command printed, and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> str:
+        """The one line on stderr that tells what went wrong."""
+        lines = self.stderr.splitlines()
+        assert len(lines) == 1, self.stderr
+        assert "Traceback" not in self.stderr
+        assert self.stdout == ""
+        return lines[0]
+
+
+class CommandLine:
+    """Runs `python -m hookline` in a directory.
+
+    Args:
+        directory: where it runs.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.env: dict[str, str] = {}
+
+    def __call__(self, *arguments: str) -> Done:
+        """Run a command to its end."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "hookline", *arguments],
+            cwd=self.directory,
+            env={**inherited, **self.env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file into the directory."""
+        (self.directory / name).write_text(text, encoding="utf-8")

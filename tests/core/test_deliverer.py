@@ -1,0 +1,263 @@
+"""The deliverer alone, against a ledger that the test plays: what it says, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from core_support import eventually
+from hookline import Delivery, DeliveryStatus, RunStatus, StorageError
+from hookline.execution.attempt import Verdict
+from hookline.execution.deliverer import Deliverer
+from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord
+
+DELIVERED = Verdict(DeliveryStatus.DELIVERED, "delivered", 1.0, 0.1)
+
+
+class Ledger:
+    """Remembers every exchange; gives `claims` to the first scan."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.claims: list[ClaimedDelivery] = []
+        self.before_answer: Callable[[Exchange], None] | None = None
+        self.broken = False
+
+    async def exchange(self, request: Exchange) -> list[ClaimedDelivery]:
+        await asyncio.sleep(0)
+        if self.broken:
+            raise StorageError("away")
+        self.exchanges.append(request)
+        if self.before_answer is not None:
+            self.before_answer(request)
+        claims, self.claims = (
+            (self.claims[: request.limit], self.claims[request.limit :]) if request.scan else ([], self.claims)
+        )
+        return claims
+
+    @property
+    def settled(self) -> list[tuple[str, str]]:
+        return [(each.delivery_id, each.outcome) for request in self.exchanges for each in request.settlements]
+
+
+class Attempts:
+    """In the place of the attempter: `gates` hold back deliveries by their hook's name."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.verdicts: dict[str, Verdict] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+
+    async def attempt(self, delivery: Delivery, _run: RunRecord) -> Verdict:
+        self.begun.append(delivery.delivery_id)
+        if (gate := self.gates.get(delivery.hook)) is not None:
+            await gate.wait()
+        return self.verdicts.get(delivery.hook, DELIVERED)
+
+
+def record(run_id: str) -> RunRecord:
+    return RunRecord(run_id, "s", None, "agent", "a", "me", time.time(), RunStatus.COMPLETED)
+
+
+def row(run_id: str, hook: str, position: int = 0) -> NewDelivery:
+    return NewDelivery(f"{run_id}/{hook}", "post", hook, position, 4)
+
+
+def claim(run_id: str, hook: str, *, interruptions: int = 0) -> ClaimedDelivery:
+    delivery = Delivery(f"{run_id}/{hook}", run_id, "a", "post", hook, 0, DeliveryStatus.RUNNING, attempt_count=1)
+    return ClaimedDelivery(delivery, fence=1, interruptions=interruptions, run=record(run_id))
+
+
+@asynccontextmanager
+async def delivering(
+    ledger: Ledger, attempts: Attempts, *, concurrency: int = 4, stop_after: float = 1.0
+) -> AsyncIterator[Deliverer]:
+    deliverer = Deliverer(ledger, "me", attempts, concurrency=concurrency, on_final=lambda _delivery: None)  # type: ignore[arg-type]  # plays the Attempter
+    deliverer.start()
+    try:
+        yield deliverer
+    finally:
+        await deliverer.stop(stop_after)
+
+
+def commit(deliverer: Deliverer, run_id: str, *hooks: str, at: float | None = None) -> None:
+    rows = [row(run_id, hook, position) for position, hook in enumerate(hooks)]
+    deliverer.line_committed(record(run_id), rows, time.time() if at is None else at)
+
+
+async def test_a_line_starts_when_it_is_handed_over_and_not_before() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r", "one", "two")
+        await asyncio.sleep(0.02)
+        assert attempts.begun == []
+        deliverer.hand_over("r")
+        await eventually(lambda: len(ledger.settled) == 2)
+    assert attempts.begun == ["r/one", "r/two"]
+    assert ledger.settled == [("r/one", "delivered"), ("r/two", "delivered")]
+
+
+async def test_what_is_begun_is_told_while_it_runs() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["slow"] = asyncio.Event()
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r", "slow")
+        deliverer.hand_over("r")
+        await eventually(lambda: any(request.starts for request in ledger.exchanges))
+        (start,) = [start for request in ledger.exchanges for start in request.starts]
+        assert (start.delivery_id, start.fence) == ("r/slow", 0)
+        attempts.gates["slow"].set()
+        await eventually(lambda: bool(ledger.settled))
+        (settlement,) = [each for request in ledger.exchanges for each in request.settlements]
+        assert (settlement.started, settlement.fence) == (True, 1)
+
+
+async def test_a_settlement_tells_the_start_of_the_next_in_the_same_exchange() -> None:
+    """Otherwise another worker could take the next one in between."""
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["two"] = asyncio.Event()
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r", "one", "two")
+        deliverer.hand_over("r")
+        await eventually(lambda: bool(ledger.settled))
+        (with_settlement,) = [request for request in ledger.exchanges if request.settlements]
+        assert [start.delivery_id for start in with_settlement.starts] == ["r/two"]
+        attempts.gates["two"].set()
+
+
+async def test_a_line_that_waited_too_long_is_left_to_the_ledger() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r", "one", at=time.time() - RESERVE_SECONDS)
+        deliverer.hand_over("r")
+        await asyncio.sleep(0.05)
+    assert attempts.begun == [], "another server may have it by now"
+
+
+async def test_no_more_is_claimed_than_there_are_free_places() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["slow"] = asyncio.Event()
+    ledger.claims = [claim(f"r{number}", "slow") for number in range(5)]
+    async with delivering(ledger, attempts, concurrency=2) as deliverer:
+        await eventually(lambda: deliverer.active == 2)
+        deliverer.wake()
+        await asyncio.sleep(0.05)
+        assert len(attempts.begun) == 2
+        attempts.gates["slow"].set()
+        await eventually(lambda: len(ledger.settled) == 5)
+
+
+async def test_a_suspect_runs_alone() -> None:
+    """A delivery that lost its lease twice may be what ends the process: nobody else's work is at risk."""
+    ledger, attempts = Ledger(), Attempts()
+    for name in ("suspect", "plain"):
+        attempts.gates[name] = asyncio.Event()
+    ledger.claims = [
+        claim("r1", "suspect", interruptions=2),
+        claim("r2", "plain"),
+        claim("r3", "suspect", interruptions=2),
+    ]
+    async with delivering(ledger, attempts, concurrency=8) as deliverer:
+        await eventually(lambda: bool(attempts.begun))
+        commit(deliverer, "r4", "plain")
+        deliverer.hand_over("r4")
+        await asyncio.sleep(0.05)
+        assert len(attempts.begun) == 1
+        for gate in attempts.gates.values():
+            gate.set()
+        await eventually(lambda: {"r1/suspect", "r2/plain", "r4/plain"} <= set(attempts.begun))
+    assert ("r3/suspect", "released") in ledger.settled, "one suspect at a time"
+
+
+async def test_stopping_gives_back_what_is_running_and_what_was_claimed_and_not_begun() -> None:
+    """Nothing that this server claimed stays leased to a server that is gone."""
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["slow"] = asyncio.Event()
+    ledger.claims = [claim("claimed", "slow")]
+    async with delivering(ledger, attempts, concurrency=1, stop_after=0.05) as deliverer:
+
+        def take_the_only_place(request: Exchange) -> None:
+            if request.scan and not attempts.begun:
+                commit(deliverer, "local", "slow")
+                deliverer.hand_over("local")
+
+        ledger.before_answer = take_the_only_place
+        await eventually(lambda: bool(attempts.begun) and not ledger.claims)
+        await asyncio.sleep(0.05)
+        assert attempts.begun == ["local/slow"]
+    assert dict(ledger.settled) == {"local/slow": "released", "claimed/slow": "released"}
+
+
+async def test_stopping_claims_nothing_more() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["slow"] = asyncio.Event()
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r", "slow")
+        deliverer.hand_over("r")
+        await eventually(lambda: bool(attempts.begun))
+        stopping = asyncio.create_task(deliverer.stop(5.0))
+        await asyncio.sleep(0.02)
+        said = len(ledger.exchanges)
+        ledger.claims = [claim("late", "plain")]
+        deliverer.wake()
+        await asyncio.sleep(0.02)
+        attempts.gates["slow"].set()
+        await stopping
+        assert all(request.limit == 0 and not request.scan for request in ledger.exchanges[said:])
+    assert "late/plain" not in attempts.begun
+
+
+async def test_what_could_not_be_told_is_told_again_in_order() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        await eventually(lambda: bool(ledger.exchanges))
+        ledger.broken = True
+        commit(deliverer, "r", "one", "two", "three")
+        deliverer.hand_over("r")
+        await eventually(lambda: len(attempts.begun) == 3)
+        await asyncio.sleep(0.05)
+        ledger.broken = False
+        await eventually(lambda: len(ledger.settled) == 3)
+    assert ledger.settled == [("r/one", "delivered"), ("r/two", "delivered"), ("r/three", "delivered")]
+
+
+async def within(seconds: float, awaitable: Awaitable[object]) -> None:
+    await asyncio.wait_for(awaitable, seconds)
+
+
+async def test_drain_waits_for_what_is_handed_over_and_what_is_in_the_ledger() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["slow"] = asyncio.Event()
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r", "slow")
+        deliverer.hand_over("r")
+        ledger.claims = [claim("other", "plain")]
+        draining = asyncio.create_task(deliverer.drain())
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        attempts.gates["slow"].set()
+        await within(10, draining)
+        assert dict(ledger.settled) == {"r/slow": "delivered", "other/plain": "delivered"}
+        await within(10, deliverer.drain())
+
+
+@pytest.mark.parametrize("drains", [1, 3])
+async def test_drain_may_be_asked_for_by_many(drains: int) -> None:
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        await within(10, asyncio.gather(*(deliverer.drain() for _ in range(drains))))
+
+
+async def test_stop_ends_although_the_ledger_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookline.execution.deliverer.CLOSE_SECONDS", 0.1)
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        ledger.broken = True
+        commit(deliverer, "r", "one")
+        deliverer.hand_over("r")
+        await eventually(lambda: bool(attempts.begun))
+        await within(10, deliverer.stop(0.05))
