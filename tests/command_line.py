@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,19 +47,38 @@ class CommandLine:
         self.directory = directory
         self.env: dict[str, str] = {}
 
-    def __call__(self, *arguments: str) -> Done:
+    def __call__(self, *arguments: str, stdin: str | bytes = "") -> Done:
         """Run a command to its end."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
         done = subprocess.run(
             [sys.executable, "-m", "hookline", *arguments],
             cwd=self.directory,
-            env={**inherited, **self.env},
+            env=self._environment(),
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
-            text=True,
             timeout=60,
             check=False,
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    @contextmanager
+    def begin(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command, which is killed if it has not ended by itself."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "hookline", *arguments],
+            cwd=self.directory,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HOOKLINE_", "OPENAI_"))}
+        return {**inherited, **self.env}
 
     def write(self, name: str, text: str) -> None:
         """Write a file into the directory."""

@@ -138,11 +138,23 @@ class Agent(Runner):
         for tool in self.tools:
             tool.prepare()
         if self.output_schema is not None and self._adapter is None:
-            from pydantic import TypeAdapter  # heavy, and only some agents need it
+            self._prepare_output()
 
-            self._adapter = TypeAdapter(self.output_schema)
-            schema = self._adapter.json_schema()
-            self._schema = {"title": getattr(self.output_schema, "__name__", "Output"), **schema}
+    def _prepare_output(self) -> None:
+        from pydantic import TypeAdapter  # heavy, and only some agents need it
+        from pydantic.errors import PydanticUserError
+        from pydantic_core import SchemaError
+
+        try:
+            adapter = TypeAdapter(self.output_schema)
+            schema = adapter.json_schema()
+        except (PydanticUserError, SchemaError, TypeError) as error:
+            raise ConfigurationError(
+                f"agent {self.id!r}: output_schema={self.output_schema!r} must be a pydantic model, a dataclass or "
+                f"another type that pydantic can validate: {str(error).splitlines()[0]}"
+            ) from error
+        self._adapter = adapter
+        self._schema = {"title": getattr(self.output_schema, "__name__", "Output"), **schema}
 
     async def perform(self, scope: RunScope) -> None:
         """Ask the model, call the tools that it asks for, until it answers."""

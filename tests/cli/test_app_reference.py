@@ -47,7 +47,7 @@ def test_without_an_app_it_is_a_usage_error(hookline: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("reference", ["app", "app:", ":agent_os", "app.py:agent_os", "./app:agent_os"])
-@pytest.mark.parametrize("command", [["hooks", "--app"], ["serve"]])
+@pytest.mark.parametrize("command", [["hooks", "--app"], ["serve"], ["run", "a", "hello", "--app"]])
 def test_a_wrong_form_is_a_usage_error(hookline: CommandLine, app: str, command: list[str], reference: str) -> None:
     done = hookline(*command, reference)
 
@@ -68,14 +68,16 @@ def test_a_wrong_form_is_a_usage_error(hookline: CommandLine, app: str, command:
         ("syntax:agent_os", "syntax.py:2: SyntaxError"),
         ("missing:agent_os", "missing.py:1: No module named 'no_such_library': install it"),
         ("double:agent_os", "two agents have the id 'a'"),
+        ("exiting:agent_os", "exiting.py:2: exiting ends the process when it is imported (bye)"),
     ],
 )
-@pytest.mark.parametrize("command", [["hooks", "--app"], ["serve"]])
+@pytest.mark.parametrize("command", [["hooks", "--app"], ["serve"], ["run", "a", "hello", "--app"]])
 def test_what_cannot_be_imported_is_one_line(
     hookline: CommandLine, app: str, command: list[str], reference: str, message: str
 ) -> None:
     hookline.write("broken.py", "def divide():\n    # by zero\n    return 1 / 0\n\nagent_os = divide()\n")
     hookline.write("syntax.py", "value = 1\nagent_os = = 2\n")
+    hookline.write("exiting.py", "import sys\nsys.exit('bye')\n")
     hookline.write("missing.py", "import no_such_library\n")
     hookline.write(
         "double.py", "from app import agent\nfrom hookline import AgentOS\nagent_os = AgentOS(agents=[agent, agent])\n"

@@ -7,13 +7,14 @@ import re
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from command_line import CommandLine
 from fake_distributions import FakeSite
-from server_process import ServerProcess, wait_until
+from server_process import ServerProcess, free_port, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -63,8 +64,23 @@ def test_a_port_in_use_is_one_line(hookline: CommandLine, app: str) -> None:
             lines = [line for line in done.stderr.splitlines() if not line.startswith("no db given")]
             assert len(lines) == 1
             assert f"127.0.0.1:{port}" in lines[0]
-            assert "choose another port" in lines[0]
+            assert lines[0].endswith("choose another port with --port")
             assert done.stdout == ""
+
+
+def test_a_database_that_cannot_be_written_is_one_line(hookline: CommandLine, app: str) -> None:
+    hookline.write("file", "no folder")
+    source = (hookline.directory / "app.py").read_text()
+    hookline.write("app.py", source.replace('"ledger.db"', '"file/ledger.db"'))
+    hookline.env = {"HOOKLINE_DATABASE": "file/hookline.db"}
+
+    for arguments in (["serve", app], ["serve", app, "--reload"], ["demo"]):
+        done = hookline(*arguments, "--port", str(free_port()))
+
+        assert done.status == 1
+        assert "Traceback" not in done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("no db given")]
+        assert f"remove {hookline.directory / 'file'}, or choose another file" in line
 
 
 @pytest.mark.parametrize("name", ["agent_os", "app"])
@@ -109,4 +125,70 @@ def test_reload_serves_what_the_file_says_now(hookline: CommandLine, app: str) -
                 return False
 
         wait_until(renamed, what="the new process")
+        assert served.terminate() == 0
+
+
+MENDABLE = """
+from pathlib import Path
+
+from hookline import Agent, AgentOS, Schedule, hook, hookimpl
+from hookline_demo import DemoModel
+from hookline_sql import SqliteDb
+
+
+@hook(run_in_background=True, retries=0)
+def send_report(run_output):
+    if not Path("mended").exists():
+        raise RuntimeError("the printer is on fire")
+
+
+@hook(run_in_background=True)
+def remind_later(run_output):
+    Path("reminded").touch()
+
+
+class Later:
+    plugin_name = "later"
+
+    @hookimpl
+    def schedule_background(self, delivery):
+        return Schedule(delay=3600) if delivery.hook == "remind_later" else None
+
+
+agent = Agent("a", model=DemoModel(), db=SqliteDb("ledger.db"), post_hooks=[send_report, remind_later])
+agent_os = AgentOS("os", agents=[agent], plugins=[Later()])
+"""
+
+
+def test_a_running_server_does_what_the_command_line_wrote(hookline: CommandLine) -> None:
+    hookline.write("app.py", MENDABLE)
+
+    with server(hookline.directory, "serve", "app:agent_os") as served:
+        run_id = served.post_run().raise_for_status().json()["run_id"]
+
+        def rows() -> dict[str, dict[str, Any]]:
+            return {row["hook"]: row for row in served.deliveries(run_id=run_id)}
+
+        wait_until(lambda: rows()["send_report"]["status"] == "dead", what="the dead letter")
+        reminder = rows()["remind_later"]
+        assert reminder["status"] == "pending"
+        (hookline.directory / "mended").touch()
+
+        redriven = hookline("deliveries", "redrive", rows()["send_report"]["delivery_id"], "--db", "ledger.db")
+        discarded = hookline(
+            "deliveries", "discard", reminder["delivery_id"], "--db", "ledger.db", "--reason", "no longer wanted"
+        )
+
+        assert (redriven.status, discarded.status) == (0, 0), redriven.stderr + discarded.stderr
+        wait_until(lambda: rows()["send_report"]["status"] == "delivered", what="the redriven delivery")
+        assert rows()["remind_later"]["status"] == "discarded"
+        assert not (hookline.directory / "reminded").exists()
+        again = served.post_run("again").raise_for_status().json()["run_id"]
+        wait_until(
+            lambda: (
+                {row["hook"]: row["status"] for row in served.deliveries(run_id=again)}
+                == {"send_report": "delivered", "remind_later": "pending"}
+            ),
+            what="the next run's deliveries",
+        )
         assert served.terminate() == 0

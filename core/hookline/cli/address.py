@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
 
-from hookline.errors import ConfigurationError
+from hookline.cli.trouble import Trouble
 
 _MENDS = {
     errno.EADDRINUSE: "choose another port with --port",
@@ -14,15 +13,7 @@ _MENDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AddressTrouble:
-    """Why nobody can listen there now, and what to do."""
-
-    reason: str
-    mend: str
-
-
-def find_address_trouble(host: str, port: int) -> AddressTrouble | None:
+def find_address_trouble(host: str, port: int) -> Trouble | None:
     """Why the port cannot be had at that host; None if it can, or if only listening itself will tell."""
     if port == 0:
         return None
@@ -35,18 +26,8 @@ def find_address_trouble(host: str, port: int) -> AddressTrouble | None:
             _bind(family, address)
         except OSError as error:
             if mend := _MENDS.get(error.errno or 0):
-                return AddressTrouble(f"cannot listen on {host}:{port}: {error.strerror}", mend)
+                return Trouble(f"cannot listen on {host}:{port}: {error.strerror}", mend)
     return None
-
-
-def check_address(host: str, port: int) -> None:
-    """Stop a start that cannot succeed.
-
-    Raises:
-        ConfigurationError: the port cannot be had; the message names the option.
-    """
-    if trouble := find_address_trouble(host, port):
-        raise ConfigurationError(f"{trouble.reason}; {trouble.mend}")
 
 
 def _bind(family: int, address: tuple[object, ...]) -> None:

@@ -26,8 +26,8 @@ def config(reference: str | None, as_json: bool) -> None:
 
     logging.getLogger("hookline.plugins").setLevel(logging.CRITICAL)  # `hookline plugins` says what went wrong there
     listing = settings_listing.read(find_app(reference).agent_os if reference is not None else None)
-    for sentence in listing.unknown:
-        click.echo(f"Warning: {sentence}", err=True)
+    for trouble in listing.unknown:
+        click.echo(f"Warning: {trouble}", err=True)
     rows = [each.to_dict() for each in listing.settings]
     if not as_json:
         rows = [{**row, "value": _text(row["value"])} for row in rows]

@@ -13,8 +13,9 @@ import click
 
 from hookline.agent import Agent
 from hookline.agent_os import AgentOS
-from hookline.cli.address import check_address
-from hookline.cli.doctor.ledger import check_ledger
+from hookline.cli.address import find_address_trouble
+from hookline.cli.ledger_file import find_ledger_trouble
+from hookline.cli.trouble import stop_for
 from hookline.hooks import hook
 from hookline.hookspecs import hookimpl
 from hookline.runs import RunOutput
@@ -106,6 +107,6 @@ def make_demo(url: str) -> AgentOS:
 def demo(port: int) -> None:
     """Serve a demo agent that needs no key; its ledger is hookline.db in this directory."""
     agent_os = make_demo(f"http://127.0.0.1:{port}").load()
-    check_address("127.0.0.1", port)
-    check_ledger(agent_os.database)
+    stop_for(find_address_trouble("127.0.0.1", port))
+    stop_for(find_ledger_trouble(agent_os.database))
     agent_os.serve(agent_os.get_app(), port=port)

@@ -1,4 +1,4 @@
-"""The settings of plugins, found where plugins have them by convention: in their module, or in its module `settings`."""
+"""The settings of plugins, found where they are by convention: in a plugin's module, or in its module `settings`."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ import os
 
 import click
 
-from hookline.cli.address import check_address
-from hookline.cli.doctor.ledger import check_ledger
+from hookline.cli.address import find_address_trouble
+from hookline.cli.ledger_file import find_ledger_trouble
 from hookline.cli.loading import APP_VARIABLE, check_reference, find_app, plugins_option
+from hookline.cli.trouble import stop_for
 
 RELOADED_APP = "hookline.cli.served:app"
 
@@ -32,7 +33,7 @@ def serve(reference: str, host: str, port: int, reload: bool, insecure: bool, st
     os.environ[APP_VARIABLE] = reference
     found = find_app(reference)
     agent_os = found.agent_os.load()
-    check_address(host, port)
-    check_ledger(agent_os.database)
+    stop_for(find_address_trouble(host, port))
+    stop_for(find_ledger_trouble(agent_os.database))
     app = RELOADED_APP if reload else found.app or agent_os.get_app()
     agent_os.serve(app, host=host, port=port, reload=reload, insecure=insecure)

@@ -14,6 +14,7 @@ from hookline.agent_os import AgentOS
 from hookline.cli.group import load_registry
 from hookline.cli.masking import masked
 from hookline.cli.plugin_settings import plugin_variables, settings_model
+from hookline.cli.trouble import Trouble
 from hookline.cli.variables import unknown_names
 from hookline.plugins import PluginRegistry, PluginState
 from hookline.settings import (
@@ -46,10 +47,10 @@ class ListedSetting:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All settings, and a sentence for each name that looks like a setting's and is none."""
+    """All settings, and the names that look like a setting's and are none."""
 
     settings: list[ListedSetting]
-    unknown: list[str]
+    unknown: list[Trouble]
 
 
 def read(agent_os: AgentOS | None) -> Listing:
@@ -63,24 +64,15 @@ def read(agent_os: AgentOS | None) -> Listing:
         settings, registry = agent_os.settings, agent_os.registry
     else:
         settings, registry = load_settings(), load_registry()
-    models = models_of(registry)
+    models = _models_of(registry)
     active = [info.name for info in registry.plugins if info.state is PluginState.ACTIVE]
     listed = [*_core(settings), *(each for name in active for each in _of_plugin(name, models[name]))]
-    return Listing(listed, unknown_of(models))
+    fields = {name: list(model.model_fields) if model else None for name, model in models.items()}
+    return Listing(listed, unknown_names(fields))
 
 
-def models_of(registry: PluginRegistry) -> Models:
-    """The settings models of all plugins.
-
-    Raises:
-        PluginError: a plugin's settings cannot be imported.
-    """
+def _models_of(registry: PluginRegistry) -> Models:
     return {info.name: settings_model(info) if info.state is PluginState.ACTIVE else None for info in registry.plugins}
-
-
-def unknown_of(models: Models) -> list[str]:
-    """A sentence for each variable and each table of the file that nobody reads."""
-    return unknown_names({name: list(model.model_fields) if model else None for name, model in models.items()})
 
 
 def _core(settings: Settings) -> Iterator[ListedSetting]:

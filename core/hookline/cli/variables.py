@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
 from hookline.cli.loading import APP_VARIABLE
-from hookline.settings import ENVIRONMENT_PREFIX, Settings, plugin_tables, variable_prefix_of
+from hookline.cli.trouble import Trouble
+from hookline.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings, plugin_tables, variable_prefix_of
 
 Fields = Collection[str] | None
 """The names of a plugin's settings; None where they are not known."""
 
 
-def unknown_names(plugins: Mapping[str, Fields]) -> list[str]:
-    """A sentence for each variable `HOOKLINE_*`, and each table `[plugins.NAME]` of the file, that nobody reads.
+def unknown_names(plugins: Mapping[str, Fields]) -> list[Trouble]:
+    """Each variable `HOOKLINE_*`, and each table `[plugins.NAME]` of the file, that nobody reads, with what was meant.
 
     Args:
         plugins: the plugins that are there, each with its settings.
@@ -25,7 +26,7 @@ def unknown_names(plugins: Mapping[str, Fields]) -> list[str]:
     return [*_unknown_variables(plugins), *_unknown_tables(plugins)]
 
 
-def _unknown_variables(plugins: Mapping[str, Fields]) -> Iterator[str]:
+def _unknown_variables(plugins: Mapping[str, Fields]) -> Iterator[Trouble]:
     exact = {APP_VARIABLE, *((ENVIRONMENT_PREFIX + field).upper() for field in Settings.model_fields)}
     prefixes = []
     for plugin, fields in plugins.items():
@@ -40,15 +41,17 @@ def _unknown_variables(plugins: Mapping[str, Fields]) -> Iterator[str]:
             continue
         if any(name.startswith(f"{known}__") for known in exact):  # a part of a setting that is a table itself
             continue
-        yield f"{variable} is no setting{_meant(name, [*exact, *prefixes])}"
+        yield Trouble(f"{variable} is no setting", _meant(name, [*exact, *prefixes]))
 
 
-def _unknown_tables(plugins: Mapping[str, Fields]) -> Iterator[str]:
+def _unknown_tables(plugins: Mapping[str, Fields]) -> Iterator[Trouble]:
     for table in sorted(set(plugin_tables()) - set(plugins)):
-        near = _meant(table, list(plugins), form="[plugins.{}]")
-        yield f"hookline.toml: [plugins.{table}] is for a plugin that is not installed{near}"
+        yield Trouble(
+            f"{SETTINGS_FILE}: [plugins.{table}] is for a plugin that is not installed",
+            _meant(table, list(plugins), form="[plugins.{}]"),
+        )
 
 
 def _meant(word: str, known: Collection[str], form: str = "{}") -> str:
     near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {form.format(near[0])}?" if near else ": nothing reads it"
+    return f"did you mean {form.format(near[0])}?" if near else "nothing reads it: remove it"

@@ -95,7 +95,7 @@ class Deliverer:
         attempter: Attempter,
         *,
         concurrency: int,
-        on_final: Callable[[Delivery], None],
+        on_final: Callable[[Delivery], None] | None,
     ) -> None:
         self._storage = storage
         self._server_id = server_id
@@ -338,7 +338,7 @@ class Deliverer:
             line.unsettled -= 1
             if line.unsettled <= 0:
                 line.settled.set()
-            if row.verdict is not None and row.verdict.status in FINAL_STATUSES:
+            if self._on_final is not None and row.verdict is not None and row.verdict.status in FINAL_STATUSES:
                 self._on_final(replace(row.delivery, status=row.verdict.status, last_error=row.verdict.message))
 
     def _take(self, claimed: list[ClaimedDelivery], request: Exchange) -> None:

@@ -72,7 +72,7 @@ class Runtime:
             self._server.server_id,
             Attempter(self._find_hook, self.caller, self._delivery_threads),
             concurrency=limits.delivery_concurrency,
-            on_final=self._delivery_finished,
+            on_final=self._delivery_finished if points.of("delivery_finished") else None,
         )
         self.engine = Engine(
             EngineParts(
@@ -205,8 +205,6 @@ class Runtime:
         self.deliverer.wake()
 
     def _delivery_finished(self, delivery: Delivery) -> None:
-        if not self._points.of("delivery_finished"):
-            return
         task = asyncio.get_running_loop().create_task(self._tell_finished(delivery), name="delivery_finished")
         self._observers.add(task)
         task.add_done_callback(self._observers.discard)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from hookline.agent_os import AgentOS
-from hookline.cli.doctor.finding import Finding, fail, ok, warn
+from hookline.cli.doctor.finding import Finding, Verdict, fail, ok, warn
 from hookline.cli.group import one_line
 from hookline.cli.plugin_settings import settings_model
 from hookline.cli.variables import unknown_names
@@ -23,13 +23,13 @@ def examine_plugins(registry: PluginRegistry, settings: Settings) -> Iterator[Fi
     """Examine the plugins' states and settings, and whether they provide what the settings name."""
     active = [info for info in registry.plugins if info.state is PluginState.ACTIVE]
     yield ok("plugins", f"active: {', '.join(info.name for info in active) or 'none'}")
-    for info in registry.plugins:
-        if info.state is not PluginState.ACTIVE:
-            yield _inactive(info, is_needed=settings.strict_plugins or info.name in settings.required_plugins)
-    try:
-        registry.check()
-    except HooklineError as error:
-        yield fail("required plugins", one_line(error), "install it, or change required_plugins or strict_plugins")
+    inactive = [_inactive(info, settings) for info in registry.plugins if info.state is not PluginState.ACTIVE]
+    yield from inactive
+    if not any(finding.verdict is Verdict.FAIL for finding in inactive):
+        try:
+            registry.check()
+        except HooklineError as error:
+            yield fail("plugins", one_line(error), "a start stops there")
     for provided, find in (("transport", registry.transport), ("storage", registry.storage)):
         try:
             find(getattr(settings, provided))
@@ -71,12 +71,14 @@ def _plugin_package(owner: type) -> str | None:
     return package if package.startswith(_PLUGIN_PREFIX) else None
 
 
-def _inactive(info: PluginInfo, *, is_needed: bool) -> Finding:
+def _inactive(info: PluginInfo, settings: Settings) -> Finding:
     check, detail = f"plugin {info.name}", f"{info.state}: {info.reason}"
-    if info.state is PluginState.BLOCKED and not is_needed:
+    if info.name in settings.required_plugins:
+        return fail(check, detail, "mend it, or take it out of required_plugins")
+    if info.state is PluginState.BLOCKED:
         return ok(check, detail)
     mend = f"mend it, or leave it out: HOOKLINE_DISABLE_PLUGINS={info.name}"
-    return fail(check, detail, mend) if is_needed else warn(check, detail, mend)
+    return fail(check, detail, mend) if settings.strict_plugins else warn(check, detail, mend)
 
 
 def _examine_settings(plugins: Sequence[PluginInfo]) -> Iterator[Finding]:
@@ -92,6 +94,5 @@ def _examine_settings(plugins: Sequence[PluginInfo]) -> Iterator[Finding]:
                 plugin_settings(info.name, model)
         except HooklineError as error:
             yield fail(f"settings of {info.name}", one_line(error), "correct it; hookline config shows the others")
-    for sentence in unknown_names(fields):
-        name, _, mend = sentence.partition("; ")
-        yield warn("settings", name, mend or "correct its name, or remove it")
+    for trouble in unknown_names(fields):
+        yield warn("settings", trouble.reason, trouble.mend)

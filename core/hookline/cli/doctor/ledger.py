@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import os
+import importlib.util
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hookline.cli.doctor.file_system import file_system_finding, space_finding
-from hookline.cli.doctor.finding import Finding, Verdict, fail, ok, warn
-from hookline.errors import ConfigurationError
+from hookline.cli.doctor.finding import Finding, fail, ok, warn
+from hookline.cli.ledger_file import file_of, find_ledger_trouble, nearest_folder
 from hookline.storage import Database
 
-_SQLITE_URL = "sqlite:///"
 _MAGIC = b"SQLite format 3\0"
 _HEADER_SIZE = 100
 _WAL = 2
@@ -24,7 +22,6 @@ _WAL = 2
 
 _WAIT_SECONDS = 2.0
 _MIGRATION = re.compile(r"(\d+)_\w+\.py")
-_ANOTHER = "or choose another file (HOOKLINE_DATABASE, db=)"
 
 
 def examine_ledger(database: Database) -> Iterator[Finding]:
@@ -33,56 +30,26 @@ def examine_ledger(database: Database) -> Iterator[Finding]:
     if file is None:
         yield ok("database", f"{database.url}: only SQLite files are examined; GET /ready tells of others")
         return
-    writable = writable_finding(file)
-    yield writable
-    folder = _nearest_folder(file)
+    folder = nearest_folder(file)
+    trouble = find_ledger_trouble(database)
+    if trouble is not None:
+        yield fail("database", trouble.reason, trouble.mend)
+    elif file.exists():
+        yield ok("database", f"{file} can be read and written")
+    else:
+        yield ok("database", f"{file} does not exist yet: the first start makes it")
     yield file_system_finding(folder)
     yield space_finding(folder)
-    if writable.verdict is Verdict.OK and file.exists() and file.stat().st_size:
+    if trouble is None and file.exists() and file.stat().st_size:
         yield from _examine_content(file, database)
-
-
-def check_ledger(database: Database) -> None:
-    """Stop a start that cannot succeed.
-
-    Raises:
-        ConfigurationError: its file cannot be written, in one line with the mend.
-    """
-    file = file_of(database)
-    if file is not None and (finding := writable_finding(file)).verdict is Verdict.FAIL:
-        raise ConfigurationError(f"{finding.detail}: {finding.mend}")
-
-
-def file_of(database: Database) -> Path | None:
-    """The file of an SQLite database; None for any other."""
-    url = database.url
-    return Path(url.removeprefix(_SQLITE_URL)) if url.startswith(f"{_SQLITE_URL}/") else None
-
-
-def writable_finding(file: Path) -> Finding:
-    """Whether the file, and the log that SQLite keeps beside it, can be written or made."""
-    folder = _nearest_folder(file)
-    if file.is_dir():
-        return fail("database", f"{file} is a folder", "name a file in it (HOOKLINE_DATABASE, db=)")
-    if not folder.is_dir():
-        return fail("database", f"{file} cannot be made: {folder} is no folder", f"remove {folder}, {_ANOTHER}")
-    if not _may(folder, os.W_OK | os.X_OK):
-        return fail("database", f"the folder {folder} cannot be written", f"change its owner or mode, {_ANOTHER}")
-    for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
-        if each.exists() and not _may(each, os.R_OK | os.W_OK):
-            return fail("database", f"{each} cannot be read and written", f"change its owner or mode, {_ANOTHER}")
-    if not file.exists():
-        return ok("database", f"{file} does not exist yet: the first start makes it")
-    return ok("database", f"{file} can be read and written")
 
 
 def newest_revision(database: Database) -> str | None:
     """The newest of the migrations that come with the storage; None if it has no such folder."""
-    package = type(database).__module__.partition(".")[0]
-    folder = importlib.resources.files(package) / "migrations" / "versions"
-    if not folder.is_dir():
-        return None
-    return max((match[1] for each in folder.iterdir() if (match := _MIGRATION.fullmatch(each.name))), default=None)
+    spec = importlib.util.find_spec(type(database).__module__.partition(".")[0])
+    places = (spec.submodule_search_locations if spec else None) or ()
+    names = [file.name for place in places for file in Path(place, "migrations", "versions").glob("*.py")]
+    return max((match[1] for name in names if (match := _MIGRATION.fullmatch(name))), default=None)
 
 
 def _examine_content(file: Path, database: Database) -> Iterator[Finding]:
@@ -135,13 +102,3 @@ def _schema_finding(file: Path, revision: str | None, database: Database) -> Fin
     if migrates:
         return warn("schema", f"revision {revision}, older than {newest}", "back it up: the next start migrates it")
     return fail("schema", f"revision {revision}, older than {newest}", "open it once with migrate='auto'")
-
-
-def _nearest_folder(file: Path) -> Path:
-    """The folder of a file, or the nearest one above it that exists."""
-    return next(parent for parent in file.parents if parent.exists())
-
-
-def _may(path: Path, mode: int) -> bool:
-    effective = os.access in os.supports_effective_ids
-    return os.access(path, mode, effective_ids=effective)
