@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import httpx2
@@ -115,6 +117,29 @@ def problem(response: httpx2.Response, status: int, name: str) -> dict[str, Any]
     assert body["detail"]
     assert all(error.keys() == {"field", "message"} for error in body["errors"])
     return body
+
+
+@contextmanager
+def untouched(client: Served) -> Iterator[None]:
+    """Check that what happens inside stores nothing and calls no model, and that a good request works after it."""
+    before = _traces(client)
+    yield
+    assert _traces(client) == before
+    assert client.run_agent().status_code == 200
+
+
+def _traces(client: Served) -> dict[str, int]:
+    """How many rows each table has, but for the servers' own, and how often the model was called."""
+    (model,) = client.agent_os.runnables["agent", "demo"].models
+    assert isinstance(model, ScriptedModel)
+    traces = {"requests of the model": len(model.requests)}
+    with closing(sqlite3.connect(client.agent_os.database.url.partition("///")[2])) as ledger:
+        tables = ledger.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'hookline_%'")
+        for (table,) in tables.fetchall():
+            if table != "hookline_servers":
+                traces[table] = ledger.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+    assert "hookline_runs" in traces
+    return traces
 
 
 class FailingDb:

@@ -23,6 +23,7 @@ from hookline.errors import (
     RunNotCompletedError,
     ServerBusyError,
     SessionBusyError,
+    SessionNotFoundError,
     StorageError,
 )
 from hookline.events import EventName, RunEvent
@@ -88,6 +89,7 @@ __all__ = [
     "ServerBusyError",
     "Session",
     "SessionBusyError",
+    "SessionNotFoundError",
     "Settings",
     "Storage",
     "StorageError",

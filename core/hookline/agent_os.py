@@ -283,8 +283,12 @@ class AgentOS:
         dependencies: Mapping[str, Any] | None = None,
         session_state: Mapping[str, Any] | None = None,
         stream: bool = False,
+        own_session: bool = False,
     ) -> LiveRun:
         """Start a run on the serving event loop; its deliveries start once `LiveRun.hand_over()` is called.
+
+        With `own_session`, a session that is not `user_id`'s is refused: `LiveRun.finished()` raises
+        `SessionNotFoundError`, and nothing is stored.
 
         Raises:
             ServerBusyError: too many runs at once, or the server is shutting down.
@@ -307,6 +311,7 @@ class AgentOS:
             dependencies=dict(dependencies) if dependencies else None,
             session_state=dict(session_state) if session_state else None,
             stream=stream,
+            own_session=own_session,
         )
         return runtime.start_run(request)
 

@@ -21,13 +21,18 @@ def hash_key(key: str) -> str:
     return HASH_PREFIX + hashlib.sha256(key.encode()).hexdigest()
 
 
+def is_hash(text: str) -> bool:
+    """Whether a text is meant as the hash of a key."""
+    return text.lower().startswith(HASH_PREFIX)
+
+
 def read_key(text: str) -> str:
     """The hash of a key that is given plain, or as its hash already.
 
     Raises:
         ValueError: it begins as a hash and is none.
     """
-    if not text.startswith(HASH_PREFIX):
+    if not is_hash(text):
         return hash_key(text)
     text = text.lower()
     if _HASH.fullmatch(text) is None:

@@ -63,9 +63,7 @@ class Authenticator:
         """
         settings = agent_os.settings
         implementations = agent_os.registry.implementations("authenticate")
-        return cls(
-            settings.api_keys, implementations, timeout=settings.inline_timeout, threads=settings.hook_threads
-        )
+        return cls(settings.api_keys, implementations, timeout=settings.inline_timeout, threads=settings.hook_threads)
 
     @property
     def is_required(self) -> bool:

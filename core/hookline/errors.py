@@ -14,6 +14,7 @@ HooklineError
 ├── ToolResultError             a tool returned what JSON has no form for (`hookline.tools`)
 ├── RunNotCompletedError        raised by `RunOutput.raise_for_status()`
 ├── SessionBusyError            the session is taken and `on_busy="reject"`, or the same run holds it
+├── SessionNotFoundError        the session belongs to somebody else
 ├── ServerBusyError             a limit of this server is reached, or it is shutting down
 ├── RunningLoopError            `run()` was called where an event loop runs
 └── StorageError                the database failed; nothing was stored by half
@@ -110,6 +111,10 @@ class RunNotCompletedError(HooklineError):
 
 class SessionBusyError(HooklineError):
     """Another run holds the session."""
+
+
+class SessionNotFoundError(HooklineError):
+    """There is no such session for this user: it is somebody else's."""
 
 
 class ServerBusyError(HooklineError):

@@ -504,9 +504,7 @@ def transports() -> Mapping[str, Transport]:
 
 
 @hookspec
-def authenticate(
-    headers: Mapping[str, str], method: str, path: str
-) -> Principal | Awaitable[Principal | None] | None:
+def authenticate(headers: Mapping[str, str], method: str, path: str) -> Principal | Awaitable[Principal | None] | None:
     """Say who is asking; sync (in a thread) or async.
 
     Called before each request is answered but `/health`, once any plugin implements it. From then on a request that

@@ -23,7 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from hookline.api_keys import HASH_PREFIX, hash_key, read_key
+from hookline.api_keys import hash_key, is_hash, read_key
 from hookline.errors import ConfigurationError
 
 M = TypeVar("M", bound=BaseSettings)
@@ -281,7 +281,7 @@ def _core_table(settings_cls: type[BaseSettings]) -> dict[str, Any]:
 def _refuse_plain_keys(keys: object) -> None:
     """Files are committed, copied and shown: a key in one is only to be recognised, not to be read."""
     for key in keys if isinstance(keys, list) else [keys]:
-        if isinstance(key, str) and not key.startswith(HASH_PREFIX):
+        if isinstance(key, str) and not is_hash(key):
             raise ConfigurationError(
                 f"{SETTINGS_FILE}: api_keys must hold hashes, not keys: write {hash_key(key)!r} instead"
             )

@@ -11,9 +11,9 @@ from typing import cast
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from hookline import AuthenticationError, HookError, Principal
+from hookline import AuthenticationError, HookError, Principal, Storage
 from hookline.authentication import Authenticator
-from hookline_fastapi.problems import AUTHENTICATION_UNAVAILABLE, FORBIDDEN, UNAUTHENTICATED, Problem
+from hookline_fastapi.problems import AUTHENTICATION_UNAVAILABLE, FORBIDDEN, UNAUTHENTICATED, Problem, not_found
 
 PRINCIPAL = "hookline.principal"
 """Where a request's scope keeps who is asking."""
@@ -48,25 +48,35 @@ class Gate:
         Raises:
             Problem: 401, 403 or 503: they must not get in.
         """
-        if not self.is_closed or access is Access.OPEN:
-            scope[PRINCIPAL] = None if self.is_closed else EVERYBODY
-            return
-        try:
-            principal = await self._identify(scope)
-        except Problem:
-            if access is not Access.PROBE:
-                raise
-            principal = None
-        if principal is None and access is not Access.PROBE:
-            raise _unauthenticated("show who you are: Authorization: Bearer ...")
-        if access is Access.ADMIN and not (principal is not None and principal.is_admin):
-            raise Problem(FORBIDDEN, "this needs the scope 'admin'")
-        scope[PRINCIPAL] = principal
+        if not self.is_closed:
+            scope[PRINCIPAL] = EVERYBODY
+        elif access is Access.OPEN:
+            scope[PRINCIPAL] = None
+        elif access is Access.PROBE:
+            scope[PRINCIPAL] = await self._identify_prober(scope)
+        else:
+            scope[PRINCIPAL] = principal = await self._identify(scope)
+            if access is Access.ADMIN and not principal.is_admin:
+                raise Problem(FORBIDDEN, "this needs the scope 'admin'")
 
-    async def _identify(self, scope: Scope) -> Principal | None:
+    async def _identify_prober(self, scope: Scope) -> Principal | None:
+        if "authorization" not in Headers(raw=scope["headers"]):
+            return None  # who watches the server must not wait for what authenticates
+        try:
+            return await self._identify(scope)
+        except Problem:
+            return None
+
+    async def _identify(self, scope: Scope) -> Principal:
         headers = Headers(raw=scope["headers"])
         if len(headers.getlist("authorization")) > 1:
             raise _unauthenticated("there is more than one Authorization header")
+        principal = await self._authenticate(headers, scope)
+        if principal is None:
+            raise _unauthenticated("show who you are: Authorization: Bearer ...")
+        return principal
+
+    async def _authenticate(self, headers: Headers, scope: Scope) -> Principal | None:
         try:
             return await self._authenticator.authenticate(headers, scope["method"], scope["path"])
         except AuthenticationError as error:
@@ -85,6 +95,19 @@ def caller_of(scope: Scope) -> Principal:
     principal = scope[PRINCIPAL]
     assert isinstance(principal, Principal)  # noqa: S101 - the gate has seen to it
     return principal
+
+
+async def check_session(storage: Storage, principal: Principal, session_id: str | None) -> None:
+    """See that a session, if there is one of that name, may be gone on with.
+
+    Raises:
+        Problem: 404: it is somebody else's.
+    """
+    if principal.is_admin or session_id is None:
+        return
+    session = await storage.get_session(session_id)
+    if session is not None and not principal.may_see(session.user_id):
+        raise not_found("session", session_id)
 
 
 def is_admin(scope: Scope) -> bool:

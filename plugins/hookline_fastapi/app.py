@@ -13,8 +13,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from hookline import AgentOS, HooklineError
+from hookline.authentication import Authenticator
 from hookline_fastapi import openapi, schemas
+from hookline_fastapi.access import Access, Gate
 from hookline_fastapi.definitions import Definitions, Wellbeing
+from hookline_fastapi.documentation import OPENAPI_PATH, Documentation
 from hookline_fastapi.openapi import problem, problems
 from hookline_fastapi.problems import Problem
 from hookline_fastapi.resources import Deliveries, Runs, Sessions
@@ -41,21 +44,37 @@ def create_app(agent_os: AgentOS) -> FastAPI:
         description=DESCRIPTION,
         lifespan=agent_os.lifespan,
         redirect_slashes=False,
+        openapi_url=None,  # the routes of the document and its page are ours, with their gate and their headers
     )
     for error in (Problem, HooklineError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error, handle_error)
     origins = read_settings().cors_origins
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
-    add_routes(app, agent_os)
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Location", "Retry-After", "WWW-Authenticate"],
+        )
+    gate = add_routes(app, agent_os)
+    _add_documentation(app, gate)
     return app
 
 
-def add_routes(app: FastAPI, agent_os: AgentOS) -> None:
-    """Give an app the routes of this API; its lifespan must enter `agent_os.lifespan`."""
+def add_routes(app: FastAPI, agent_os: AgentOS) -> Gate:
+    """Give an app the routes of this API; its lifespan must enter `agent_os.lifespan`.
+
+    Returns:
+        The gate of these routes.
+
+    Raises:
+        ConfigurationError: the AgentOS is not loaded.
+    """
     app.state.agent_os = agent_os
-    add = _Adder(app)
-    _add_run_route(app, agent_os)
+    gate = Gate(Authenticator.of(agent_os))
+    add = _Adder(app, gate)
+    _add_run_route(app, agent_os, gate)
 
     runs = Runs(agent_os)
     add("GET", "/runs/{run_id}", runs.get_run, schemas.Run, problems(404))
@@ -72,21 +91,30 @@ def add_routes(app: FastAPI, agent_os: AgentOS) -> None:
     one = "/deliveries/{delivery_id}"
     add("GET", "/deliveries", deliveries.list_deliveries, schemas.Listing[schemas.Delivery], problems())
     add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))
-    add("POST", f"{one}/redrive", deliveries.redrive_delivery, schemas.Delivery, problems(404, 409))
-    discard, refusals = deliveries.discard_delivery, problems(404, 409, 413, 415)
-    add("POST", f"{one}/discard", discard, schemas.Delivery, refusals, extra=openapi.DISCARD_REQUEST)
+    redrive, discard = deliveries.redrive_delivery, deliveries.discard_delivery
+    add("POST", f"{one}/redrive", redrive, schemas.Delivery, problems(404, 409), access=Access.ADMIN)
+    add(
+        "POST",
+        f"{one}/discard",
+        discard,
+        schemas.Delivery,
+        problems(404, 409, 413, 415),
+        access=Access.ADMIN,
+        extra=openapi.DISCARD_REQUEST,
+    )
 
     known = Definitions(agent_os)
     add("GET", "/agents", known.list_agents, schemas.Listing[schemas.Agent], problems())
     add("GET", "/agents/{agent_id}", known.get_agent, schemas.Agent, problems(404))
-    add("GET", "/plugins", known.list_plugins, schemas.Listing[schemas.Plugin], problems())
+    add("GET", "/plugins", known.list_plugins, schemas.Listing[schemas.Plugin], problems(), access=Access.ADMIN)
     add("GET", "/hooks", known.list_hooks, schemas.Listing[schemas.PlannedHook], problems())
 
     wellbeing = Wellbeing(agent_os)
     not_ready: dict[int | str, dict[str, Any]] = {503: problem(schemas.NotReady, "Not ready; `reasons` tells why.")}
-    add("GET", "/health", wellbeing.get_health, schemas.Health, {})
-    add("GET", "/ready", wellbeing.get_readiness, schemas.Ready, not_ready)
-    app.openapi = openapi.with_more_models(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    add("GET", "/health", wellbeing.get_health, schemas.Health, {}, access=Access.OPEN)
+    add("GET", "/ready", wellbeing.get_readiness, schemas.Ready, not_ready, access=Access.PROBE)
+    app.openapi = openapi.completed(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return gate
 
 
 def _version() -> str:
@@ -97,10 +125,11 @@ def _version() -> str:
 
 
 class _Adder:
-    """Adds one route to an app; the endpoint's name is the operation's id, its docstring the description."""
+    """Adds one route to an app."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, gate: Gate) -> None:
         self._app = app
+        self._gate = gate
 
     def __call__(
         self,
@@ -110,24 +139,35 @@ class _Adder:
         model: Any,
         responses: dict[int | str, dict[str, Any]],
         *,
+        access: Access = Access.KNOWN,
         status: int = 200,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        self._app.router.add_api_route(
+        route = HooklineRoute(
             path,
             endpoint,
+            gate=self._gate,
+            access=access,
             methods=[method],
             response_model=model,
             status_code=status,
             responses=responses,
-            operation_id=endpoint.__name__,
             tags=[path.split("/")[1]],
             openapi_extra=extra,
-            route_class_override=HooklineRoute,
         )
+        self._app.router.routes.append(route)
 
 
-def _add_run_route(app: FastAPI, agent_os: AgentOS) -> None:
+def _add_documentation(app: FastAPI, gate: Gate) -> None:
+    documentation = Documentation(app)
+    for path, endpoint in ((OPENAPI_PATH, documentation.get_document), ("/docs", documentation.get_page)):
+        route = HooklineRoute(
+            path, endpoint, gate=gate, access=Access.KNOWN, methods=["GET", "HEAD"], include_in_schema=False
+        )
+        app.router.routes.append(route)
+
+
+def _add_run_route(app: FastAPI, agent_os: AgentOS, gate: Gate) -> None:
     async def run_agent(agent_id: str) -> Response:
         """Run an agent: wait for the run, stream it, or leave it to go on by itself."""
         raise AssertionError(agent_id)
@@ -135,10 +175,11 @@ def _add_run_route(app: FastAPI, agent_os: AgentOS) -> None:
     route = BareRoute(
         "/agents/{agent_id}/runs",
         run_agent,
+        gate=gate,
+        access=Access.KNOWN,
         methods=["POST"],
         response_model=schemas.Run,
         responses=openapi.RUN_RESPONSES,
-        operation_id="run_agent",
         tags=["agents"],
         openapi_extra=openapi.RUN_REQUEST,
     )

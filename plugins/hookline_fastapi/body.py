@@ -17,7 +17,7 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from hookline_fastapi.problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, FieldError, Problem, invalid
+from hookline_fastapi.problems import BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, FieldError, Problem, invalid, refused
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -76,7 +76,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> Body:
     if not data and not content_type:
         return Body()
     if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "send the body without a content-encoding")
+        raise refused(UNSUPPORTED_MEDIA_TYPE, "content-encoding", "send the body without one")
     if content_type == b"application/x-www-form-urlencoded":
         return _read_form(data)
     return _read_by_type(content_type, data)
@@ -108,7 +108,7 @@ async def _join_chunks(message: Any, receive: Receive, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(BODY_TOO_LARGE, f"a body has at most {limit} bytes here")
+    return refused(BODY_TOO_LARGE, "body", f"has at most {limit} bytes here")
 
 
 def _invalid_body(message: str) -> Problem:
@@ -120,7 +120,7 @@ def _read_by_type(content_type: bytes, data: bytes) -> Body:
     media_type = raw_type.decode("latin-1").lower()
     charset = options.get(b"charset", b"utf-8").lower()
     if media_type not in (FORM, MULTIPART, JSON) or charset not in (b"utf-8", b"utf8"):
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send {FORM}, {MULTIPART} or {JSON}, in UTF-8")
+        raise refused(UNSUPPORTED_MEDIA_TYPE, "content-type", f"send {FORM}, {MULTIPART} or {JSON}, in UTF-8")
     if media_type == FORM:
         return _read_form(data)
     if media_type == JSON:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from hookline import Agent, AgentOS
 from hookline.jsontext import dumps
+from hookline_fastapi.access import is_admin
 from hookline_fastapi.problems import NOT_READY, Problem, not_found
 from hookline_fastapi.queries import PageQuery, slice_of
-from hookline_fastapi.run_endpoint import JsonText
+from hookline_fastapi.responses import JsonText
 
 
 class Definitions:
@@ -72,9 +74,11 @@ class Wellbeing:
         """Whether the process answers."""
         return JsonText('{"status":"ok"}')
 
-    async def get_readiness(self) -> Response:
-        """Whether the server takes runs."""
+    async def get_readiness(self, request: Request) -> Response:
+        """Whether the server takes runs; why not is told to admins."""
         reasons = await self._agent_os.readiness()
+        if reasons and not is_admin(request.scope):
+            raise Problem(NOT_READY, "the server takes no runs now", reasons=[])
         if reasons:
             raise Problem(NOT_READY, "; ".join(reasons), reasons=reasons)
         return JsonText('{"status":"ready"}')

@@ -12,13 +12,14 @@ from starlette.types import Receive, Scope, Send
 
 from hookline import EventName, HooklineError, LiveRun, RunEvent
 from hookline.jsontext import dumps
+from hookline_fastapi.responses import SECURITY_HEADERS
 
 logger = logging.getLogger("hookline.http")
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
+    *SECURITY_HEADERS,
 ]
 PING = b": ping\n\n"
 

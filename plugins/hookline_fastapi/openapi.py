@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from hookline_fastapi import body, examples, schemas
+from hookline_fastapi.access import Access
+from hookline_fastapi.routing import HooklineRoute
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 PROBLEM_JSON = "application/problem+json"
@@ -25,6 +27,8 @@ MORE_MODELS: tuple[type[BaseModel], ...] = (
 )
 
 DESCRIPTIONS = {
+    401: "Nobody is known by what the request shows.",
+    403: "This needs the scope `admin`.",
     404: "There is no such thing here.",
     409: "It is not in a state for this.",
     413: "The body is too large.",
@@ -98,13 +102,31 @@ def _more_schemas() -> dict[str, Any]:
     return found
 
 
-def with_more_models(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """What makes the app's OpenAPI document, the models that only request bodies and problems use included."""
+def completed(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """What makes the app's OpenAPI document, with what FastAPI cannot tell from the endpoints.
+
+    That is: the models that only request bodies and problems use, and how to authenticate.
+    """
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = make()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(_more_schemas())
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(_more_schemas())
+        for route in app.routes:
+            if isinstance(route, HooklineRoute) and route.include_in_schema and route.gate.is_closed:
+                components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+                for method in route.methods or ():
+                    _tell_access(document["paths"][route.path_format][method.lower()], route.access)
         return document
 
     return openapi
+
+
+def _tell_access(operation: dict[str, Any], access: Access) -> None:
+    if access in (Access.OPEN, Access.PROBE):
+        return
+    operation["security"] = [{"bearer": []}]
+    statuses = (401, 403) if access is Access.ADMIN else (401,)
+    more = {str(status): problem(schemas.Problem, DESCRIPTIONS[status]) for status in statuses}
+    operation["responses"] = dict(sorted({**operation["responses"], **more}.items()))

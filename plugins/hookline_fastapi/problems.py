@@ -23,6 +23,7 @@ from hookline import (
     RunStatus,
     ServerBusyError,
     SessionBusyError,
+    SessionNotFoundError,
     StorageError,
 )
 from hookline.jsontext import dumps
@@ -137,9 +138,15 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     return Problem(INVALID_REQUEST, "; ".join(f"{error.field}: {error.message}" for error in errors), errors=errors)
 
 
+def refused(kind: ProblemType, field: str, message: str, *, headers: Mapping[str, str] | None = None) -> Problem:
+    """The problem of one thing about a request that is wrong: a header, the method, the body as a whole."""
+    return Problem(kind, f"{field}: {message}", errors=[FieldError(field, message)], headers=headers)
+
+
 def not_found(what: str, identifier: str) -> Problem:
     """The problem of an id that nothing here has; `what` is a word such as `run`."""
-    return Problem(NOT_FOUND, f"there is no {what} {identifier!r}")
+    detail = f"there is no {what} {identifier!r}"
+    return Problem(NOT_FOUND, detail, errors=[FieldError(f"{what}_id", "nothing here has this id")])
 
 
 def problem_of(error: Exception, *, run_id: str | None = None) -> Problem:
@@ -198,6 +205,10 @@ def _field_error(item: Mapping[str, Any]) -> FieldError:
     return FieldError(field, message)
 
 
+def _no_such_session(error: SessionNotFoundError) -> Problem:
+    return Problem(NOT_FOUND, str(error), errors=[FieldError("session_id", "nothing here has this id")])
+
+
 def _problem_of_status(error: HTTPException) -> Problem:
     phrase = HTTPStatus(error.status_code).phrase
     kind = _BY_STATUS.get(error.status_code) or ProblemType(phrase.lower().replace(" ", "-"), error.status_code, phrase)
@@ -207,6 +218,7 @@ def _problem_of_status(error: HTTPException) -> Problem:
 
 _MAKERS: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
     (ServerBusyError, _server_busy),
+    (SessionNotFoundError, _no_such_session),
     (SessionBusyError, lambda error: Problem(SESSION_BUSY, str(error))),
     (StorageError, _storage_unavailable),
     (ConfigurationError, lambda error: Problem(NOT_STARTED, str(error))),

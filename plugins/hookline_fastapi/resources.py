@@ -10,9 +10,10 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hookline import AgentOS, RunOutput, RunStatus
+from hookline import AgentOS, Principal, RunOutput, RunStatus, Session
 from hookline.jsontext import dumps, loads, time_text
 from hookline.storage import DeliveryFilter, DeliveryRecord, Page, RunRecord
+from hookline_fastapi.access import caller_of
 from hookline_fastapi.body import read_body
 from hookline_fastapi.fields import FieldSpec, is_id, read_fields, read_text
 from hookline_fastapi.problems import (
@@ -23,7 +24,7 @@ from hookline_fastapi.problems import (
     not_found,
 )
 from hookline_fastapi.queries import DeliveryQuery, PageQuery, SessionQuery, bad_cursor, listing
-from hookline_fastapi.run_endpoint import JsonText
+from hookline_fastapi.responses import JsonText
 
 T = TypeVar("T")
 
@@ -36,34 +37,48 @@ class Runs:
     def __init__(self, agent_os: AgentOS) -> None:
         self._agent_os = agent_os
 
-    async def get_run(self, run_id: str) -> Response:
+    async def get_run(self, run_id: str, request: Request) -> Response:
         """One run; while it is running, what its row tells."""
-        return JsonText(run_document(await self._find(run_id)))
+        return JsonText(run_document(await self._find(run_id, caller_of(request.scope))))
 
-    async def list_run_hooks(self, run_id: str) -> Response:
-        """What each hook did for a run: inline calls in their order, then deliveries in the order of their line."""
-        run = await self._find(run_id)
+    async def list_run_hooks(self, run_id: str, request: Request) -> Response:
+        """What each hook did for a run: inline calls in their order, then deliveries in the order of their line.
+
+        What hooks raised, messages and tracebacks, is told to admins; others read its type.
+        """
+        principal = caller_of(request.scope)
+        run = await self._find(run_id, principal)
         deliveries = await self._agent_os.storage.run_deliveries(run_id)
-        calls = [_inline_call(call) for call in loads(run.hook_calls)]
-        return JsonText(listing([dumps(call) for call in [*calls, *map(_delivery_call, deliveries)]]))
+        calls = [*map(_inline_call, loads(run.hook_calls)), *map(_delivery_call, deliveries)]
+        if not principal.is_admin:
+            calls = [_without_messages(call) for call in calls]
+        return JsonText(listing([dumps(call) for call in calls]))
 
     async def cancel_run(self, run_id: str, request: Request) -> Response:
         """Ask a run to end as cancelled; it ends in its own time."""
         await _read_no_fields(self._agent_os, request)
+        principal = caller_of(request.scope)
         live = self._agent_os.live_runs.get(run_id)
+        if live is not None and not principal.may_see(live.request.user_id):
+            raise not_found("run", run_id)
         if live is not None and live.cancel():
             document = {"run_id": run_id, "session_id": live.session_id, "status": live.output.status.value}
             return JsonText(dumps(document), 202)
-        run = await self._find(run_id)
+        run = await self._find(run_id, principal)
         if live is None and run.status in (RunStatus.RUNNING, RunStatus.PAUSED):
             detail = f"the run {run_id!r} is {run.status} on another server, which is the one to ask"
             raise Problem(RUN_ELSEWHERE, detail, run_id=run_id)
         raise Problem(RUN_FINISHED, f"the run {run_id!r} has ended, or is just being stored", run_id=run_id)
 
-    async def _find(self, run_id: str) -> RunRecord:
-        run = await self._agent_os.storage.get_run(run_id) if is_id(run_id) else None
-        if run is None:
+    async def _find(self, run_id: str, principal: Principal) -> RunRecord:
+        storage = self._agent_os.storage
+        run = await storage.get_run(run_id) if is_id(run_id) else None
+        if run is None or not principal.may_see(run.user_id):
             raise not_found("run", run_id)
+        if not principal.is_admin:  # a run that got into somebody else's session may hold what was said there
+            session = await storage.get_session(run.session_id)
+            if session is not None and not principal.may_see(session.user_id):
+                raise not_found("run", run_id)
         return run
 
 
@@ -73,26 +88,37 @@ class Sessions:
     def __init__(self, agent_os: AgentOS) -> None:
         self._agent_os = agent_os
 
-    async def list_sessions(self, query: Annotated[SessionQuery, Query()]) -> Response:
-        """Sessions, newest first."""
+    async def list_sessions(self, query: Annotated[SessionQuery, Query()], request: Request) -> Response:
+        """Sessions, newest first; admins see everybody's."""
+        principal, user_id = caller_of(request.scope), query.user_id
+        if not principal.is_admin:
+            if user_id not in (None, principal.user_id):
+                return JsonText(listing([]))
+            user_id = principal.user_id
         storage = self._agent_os.storage
-        page = await _page(storage.list_sessions(user_id=query.user_id, limit=query.limit, cursor=query.cursor))
+        page = await _page(storage.list_sessions(user_id=user_id, limit=query.limit, cursor=query.cursor))
         return JsonText(listing([dumps(session.to_dict()) for session in page.items], page.next_cursor))
 
-    async def get_session(self, session_id: str) -> Response:
+    async def get_session(self, session_id: str, request: Request) -> Response:
         """One session with its state."""
-        session = await self._agent_os.storage.get_session(session_id) if is_id(session_id) else None
-        if session is None:
-            raise not_found("session", session_id)
+        session = await self._find(session_id, caller_of(request.scope))
         return JsonText(dumps(session.to_dict()))
 
-    async def list_session_runs(self, session_id: str, query: Annotated[PageQuery, Query()]) -> Response:
+    async def list_session_runs(
+        self, session_id: str, query: Annotated[PageQuery, Query()], request: Request
+    ) -> Response:
         """The runs of a session, newest first."""
-        storage = self._agent_os.storage
-        if not is_id(session_id) or await storage.get_session(session_id) is None:
+        principal = caller_of(request.scope)
+        await self._find(session_id, principal)
+        page = await _page(self._agent_os.storage.list_runs(session_id, limit=query.limit, cursor=query.cursor))
+        seen = [run_document(run) for run in page.items if principal.may_see(run.user_id)]
+        return JsonText(listing(seen, page.next_cursor))
+
+    async def _find(self, session_id: str, principal: Principal) -> Session:
+        session = await self._agent_os.storage.get_session(session_id) if is_id(session_id) else None
+        if session is None or not principal.may_see(session.user_id):
             raise not_found("session", session_id)
-        page = await _page(storage.list_runs(session_id, limit=query.limit, cursor=query.cursor))
-        return JsonText(listing([run_document(run) for run in page.items], page.next_cursor))
+        return session
 
 
 class Deliveries:
@@ -101,15 +127,21 @@ class Deliveries:
     def __init__(self, agent_os: AgentOS) -> None:
         self._agent_os = agent_os
 
-    async def list_deliveries(self, query: Annotated[DeliveryQuery, Query()]) -> Response:
-        """Deliveries, newest first."""
-        where = DeliveryFilter(status=query.status, run_id=query.run_id, hook=query.hook)
+    async def list_deliveries(self, query: Annotated[DeliveryQuery, Query()], request: Request) -> Response:
+        """Deliveries, newest first; admins see everybody's, and what was raised."""
+        principal = caller_of(request.scope)
+        owner = None if principal.is_admin else principal.user_id
+        where = DeliveryFilter(status=query.status, run_id=query.run_id, hook=query.hook, user_id=owner)
         page = await _page(self._agent_os.storage.list_deliveries(where, limit=query.limit, cursor=query.cursor))
-        return JsonText(listing([dumps(record.delivery.to_dict()) for record in page.items], page.next_cursor))
+        return JsonText(listing([_delivery_text(record, principal) for record in page.items], page.next_cursor))
 
-    async def get_delivery(self, delivery_id: str) -> Response:
-        """One delivery."""
-        return _delivery_response(await self._find(delivery_id))
+    async def get_delivery(self, delivery_id: str, request: Request) -> Response:
+        """One delivery; what was raised is told to admins."""
+        principal = caller_of(request.scope)
+        record = await self._find(delivery_id)
+        if not principal.may_see(record.user_id):
+            raise not_found("delivery", delivery_id)
+        return JsonText(_delivery_text(record, principal))
 
     async def redrive_delivery(self, delivery_id: str, request: Request) -> Response:
         """Give a dead or parked delivery fresh attempts, due now."""
@@ -119,7 +151,7 @@ class Deliveries:
         if record is None:
             raise _wrong_status(found, "only a dead or parked delivery can be redriven")
         self._agent_os.wake_deliveries()
-        return _delivery_response(record)
+        return JsonText(_delivery_text(record, caller_of(request.scope)))
 
     async def discard_delivery(self, delivery_id: str, request: Request) -> Response:
         """Give a delivery up; its `reason` is kept."""
@@ -129,7 +161,7 @@ class Deliveries:
         if record is None:
             raise _wrong_status(found, "a delivery that is running or at its end cannot be discarded")
         self._agent_os.wake_deliveries()  # the next in its line may start
-        return _delivery_response(record)
+        return JsonText(_delivery_text(record, caller_of(request.scope)))
 
     async def _find(self, delivery_id: str) -> DeliveryRecord:
         record = await self._agent_os.storage.get_delivery(delivery_id) if is_id(delivery_id) else None
@@ -189,8 +221,18 @@ def _delivery_call(record: DeliveryRecord) -> dict[str, Any]:
     }
 
 
-def _delivery_response(record: DeliveryRecord) -> Response:
-    return JsonText(dumps(record.delivery.to_dict()))
+def _without_messages(call: dict[str, Any]) -> dict[str, Any]:
+    attempts = [{**attempt, "error": _only_type(attempt["error"])} for attempt in call["attempts"]]
+    return {**call, "error": _only_type(call["error"]), "attempts": attempts}
+
+
+def _only_type(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    return error and {"type": error["type"], "message": None, "traceback": None}
+
+
+def _delivery_text(record: DeliveryRecord, principal: Principal) -> str:
+    data = record.delivery.to_dict()
+    return dumps(data if principal.is_admin else {**data, "last_error": None})
 
 
 def _wrong_status(record: DeliveryRecord, rule: str) -> Problem:

@@ -20,6 +20,7 @@ from hookline_fastapi.problems import (
     Problem,
     invalid,
     problem_of,
+    refused,
 )
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -64,7 +65,7 @@ class HooklineRoute(APIRoute):
         """Answer a request whose path is this route's."""
         try:
             if len(scope["headers"]) > MAX_HEADERS:
-                raise _too_many_headers()
+                raise refused(TOO_MANY_HEADERS, "headers", f"there may be at most {MAX_HEADERS}")
             await self.gate.admit(scope, self.access)
             if self.methods and scope["method"] not in self.methods:
                 raise _wrong_method(self.methods)
@@ -85,14 +86,9 @@ class BareRoute(HooklineRoute):
         self.app = app
 
 
-def _too_many_headers() -> Problem:
-    message = f"there may be at most {MAX_HEADERS}"
-    return Problem(TOO_MANY_HEADERS, f"headers: {message}", errors=[FieldError("headers", message)])
-
-
 def _wrong_method(methods: set[str]) -> Problem:
     allowed = ", ".join(sorted(methods))
-    return Problem(METHOD_NOT_ALLOWED, f"use {allowed} here", headers={"allow": allowed})
+    return refused(METHOD_NOT_ALLOWED, "method", f"use {allowed} here", headers={"allow": allowed})
 
 
 def _check_query(request: Request, takes_query: bool) -> None:

@@ -9,18 +9,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hookline import AgentOS, HooklineError, LiveRun
+from hookline import AgentOS, HooklineError, LiveRun, Principal
 from hookline.jsontext import dumps
+from hookline_fastapi.access import caller_of, check_session
 from hookline_fastapi.body import read_body
 from hookline_fastapi.event_stream import EventStream
 from hookline_fastapi.fields import FieldSpec, read_bool, read_fields, read_id, read_object, read_text
 from hookline_fastapi.problems import FieldError, Problem, invalid, not_found, problem_of, problem_of_run
-
-
-class JsonText(Response):
-    """A response whose content is JSON text already."""
-
-    media_type = "application/json"
+from hookline_fastapi.responses import JsonText
 
 
 class RunEndpoint:
@@ -47,7 +43,9 @@ class RunEndpoint:
             response: ASGIApp
             try:
                 values = await self._read(scope, receive)
-                run = self._start(scope, values)
+                principal = caller_of(scope)
+                await check_session(self._agent_os.storage, principal, values["session_id"])
+                run = self._start(scope, values, principal)
                 response = await self._respond(run, values, scope, receive)
             except (Problem, HooklineError) as error:
                 response = problem_of(error, run_id=_stored_id(run)).response()
@@ -69,7 +67,7 @@ class RunEndpoint:
             raise invalid([FieldError("stream", both), FieldError("background", both)])
         return values
 
-    def _start(self, scope: Scope, values: dict[str, Any]) -> LiveRun:
+    def _start(self, scope: Scope, values: dict[str, Any], principal: Principal) -> LiveRun:
         runnable_id = scope["path_params"][self._parameter]
         runnable = self._agent_os.runnables.get((self._kind, runnable_id))
         if runnable is None:
@@ -78,11 +76,12 @@ class RunEndpoint:
             runnable,
             values["message"],
             session_id=values["session_id"],
-            user_id=values["user_id"],
+            user_id=values["user_id"] if principal.user_id is None else principal.user_id,
             metadata=values["metadata"],
             dependencies=values["dependencies"],
             session_state=values["session_state"],
             stream=bool(values["stream"]),
+            own_session=not principal.is_admin,
         )
 
     async def _respond(self, run: LiveRun, values: dict[str, Any], scope: Scope, receive: Receive) -> ASGIApp:

@@ -134,11 +134,11 @@ class AcceptedRun(BaseModel):
 
 
 class HookError(BaseModel):
-    """What a hook raised."""
+    """What a hook raised; only admins read more than its type."""
 
     type: str
-    message: str
-    traceback: str
+    message: str | None
+    traceback: str | None
 
 
 class Attempt(BaseModel):

@@ -22,6 +22,7 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 from uvicorn.supervisors import ChangeReload
 
 from hookline import AgentOS, ConfigurationError, HooklineError
+from hookline_fastapi.protocol import with_problems
 from hookline_fastapi.settings import read_settings
 
 logger = logging.getLogger("uvicorn.error")
@@ -128,6 +129,11 @@ class HooklineConfig(uvicorn.Config):
     """uvicorn's configuration, for an app that holds an AgentOS."""
 
     shutdown_timeout = 30.0
+
+    def load(self) -> None:
+        """Load the app and the protocols; what the HTTP protocol itself refuses are problems, too."""
+        super().load()
+        self.http_protocol_class = with_problems(self.http_protocol_class)
 
     def load_app(self) -> Any:
         """Import the app; an import string may also name the AgentOS itself.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Synchronous = Literal["FULL", "NORMAL"]
 Migrate = Literal["auto", "check"]
 
-_URL = re.compile(r"sqlite(\+pysqlite)?:(//)?(/(?P<file>.*))?", re.DOTALL)
+_URL = re.compile(r"sqlite(\+pysqlite)?://(/(?P<file>.*))?", re.DOTALL)
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 

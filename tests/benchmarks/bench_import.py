@@ -1,6 +1,7 @@
 """What `import hookline` costs, against `import pydantic`.
 
-Processes of each kind take turns; the start of the interpreter itself is taken off.
+Processes of each kind take turns; the start of the interpreter itself is taken off. pydantic loads most of itself
+when `BaseModel` is first asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-STATEMENTS = {"interpreter": "pass", "pydantic": "import pydantic", "hookline": "import hookline"}
+INTERPRETER = "pass"
+HOOKLINE = "import hookline"
+BASES = ("import pydantic", "from pydantic import BaseModel")
 
 
 @dataclass
@@ -40,24 +43,37 @@ class Costs:
         )
 
 
+def median_ratio(mine: list[float], theirs: list[float]) -> float:
+    """The median of the ratios of each round."""
+    return statistics.median(one / other for one, other in zip(mine, theirs, strict=True))
+
+
+def print_row(name: str, wall: float, cpu: float) -> None:
+    """One line of the table."""
+    print(f"{name:<34}{wall:>10.2f}{cpu:>10.2f}")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="processes of each kind (30)")
     options = parser.parse_args()
-    costs = {name: Costs() for name in STATEMENTS}
-    for number in range(options.rounds + 1):
-        for name, statement in STATEMENTS.items():
-            (costs[name] if number else Costs()).add(statement)  # the first round fills the caches
-    net = {name: costs[name].without(costs["interpreter"]) for name in ("pydantic", "hookline")}
-    print(f"{'':<12}{'wall ms':>10}{'CPU ms':>10}")
-    for name, cost in net.items():
-        print(f"{name:<12}{statistics.median(cost.wall):>10.1f}{statistics.median(cost.cpu):>10.1f}")
-    ratios = [
-        statistics.median(mine / theirs for mine, theirs in zip(column, base, strict=True))
-        for column, base in ((net["hookline"].wall, net["pydantic"].wall), (net["hookline"].cpu, net["pydantic"].cpu))
-    ]
-    print(f"{'ratio':<12}" + "".join(f"{ratio:>10.2f}" for ratio in ratios))
+    statements = (INTERPRETER, *BASES, HOOKLINE)
+    for statement in statements:  # fills the caches
+        Costs().add(statement)
+    costs = {statement: Costs() for statement in statements}
+    for _ in range(options.rounds):
+        for statement, cost in costs.items():
+            cost.add(statement)
+    hookline = costs[HOOKLINE].without(costs[INTERPRETER])
+    print(f"{'':<34}{'wall ms':>10}{'CPU ms':>10}")
+    print_row(HOOKLINE, statistics.median(hookline.wall), statistics.median(hookline.cpu))
+    for statement in BASES:
+        base = costs[statement].without(costs[INTERPRETER])
+        print_row(statement, statistics.median(base.wall), statistics.median(base.cpu))
+        print_row(
+            "  hookline's ratio to it", median_ratio(hookline.wall, base.wall), median_ratio(hookline.cpu, base.cpu)
+        )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from hookline.deliveries import DeliveryStatus
@@ -80,7 +81,7 @@ def _settlement(row: NewDelivery, run_id: str, *, started: bool) -> Settlement:
     )
 
 
-async def _measure(case: str, callers: int, operations: list[Callable[[], Awaitable[object]]]) -> Measured:
+async def _measure(case: str, callers: int, operations: Sequence[Callable[[], Awaitable[object]]]) -> Measured:
     waiting = list(reversed(operations))
     latencies: list[float] = []
 
@@ -100,10 +101,8 @@ async def _measure(case: str, callers: int, operations: list[Callable[[], Awaita
 
 
 async def _bench_runs(storage: Storage, count: int, callers: int, deliveries: int) -> Measured:
-    operations: list[Callable[[], Awaitable[object]]] = [
-        lambda rows=_rows(deliveries): _whole_run(storage, rows)  # type: ignore[misc]  # a bound default
-        for _ in range(count)
-    ]
+    lines = [_rows(deliveries) for _ in range(count)]
+    operations = [partial(_whole_run, storage, rows) for rows in lines]
     return await _measure(f"run, {deliveries} deliveries", callers, operations)
 
 
@@ -118,18 +117,15 @@ async def _bench_exchanges(storage: Storage, count: int, callers: int, *, starte
         settlements = [_settlement(row, run_id, started=started) for row in rows]
         requests.append(Exchange(SERVER, time.time(), settlements=settlements))
     kind = "started" if started else "unstarted"
-    operations: list[Callable[[], Awaitable[object]]] = [
-        lambda request=request: storage.exchange(request)  # type: ignore[misc]  # a bound default
-        for request in requests
-    ]
+    operations = [partial(storage.exchange, request) for request in requests]
     return await _measure(f"exchange, 5 {kind} settlements", callers, operations)
 
 
-async def _bench_scan(storage: Storage, count: int) -> Measured:
-    operations: list[Callable[[], Awaitable[object]]] = [
-        lambda: storage.exchange(Exchange(SERVER, time.time(), scan=True, limit=64)) for _ in range(count)
-    ]
-    return await _measure("exchange, empty scan", 1, operations)
+async def _bench_scans(storage: Storage, count: int) -> Measured:
+    requests = [Exchange(SERVER, time.time() - 3600, scan=True, limit=64) for _ in range(count)]
+    return await _measure(
+        "exchange, scan that finds nothing", 1, [partial(storage.exchange, request) for request in requests]
+    )
 
 
 def _bench_floor(file: Path, count: int, synchronous: str) -> Measured:
@@ -162,7 +158,7 @@ async def _bench_all(folder: Path, count: int, synchronous: str) -> list[Measure
         for callers in (1, 16):
             measured.append(await _bench_exchanges(storage, count, callers, started=False))
         measured.append(await _bench_exchanges(storage, count, 1, started=True))
-        measured.append(await _bench_scan(storage, count))
+        measured.append(await _bench_scans(storage, count))
     finally:
         await storage.close()
     return measured

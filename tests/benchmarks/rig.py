@@ -38,7 +38,8 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU time of all its threads so far, user and system, to the nanosecond (Linux)."""
-        return time.clock_gettime(~self.process.pid << 3 | 2)
+        cpu_clock = ~self.process.pid << 3 | 2  # what clock_getcpuclockid(3) gives, which Python does not offer
+        return time.clock_gettime(cpu_clock)
 
     async def settled(self, *, window: float = 0.25, limit: float = 60.0) -> float:
         """Wait until it has nothing left to do; returns its CPU seconds then.
@@ -93,7 +94,11 @@ class Rig:
         self._folder = Path(self._ending.enter_context(tempfile.TemporaryDirectory()))
         if self._pinned:
             os.sched_setaffinity(0, {CLIENT_CORE})
-        self._stub = await self._start("fast_stub", CLIENT_CORE, ["--chunks", str(self._chunks)])
+        try:
+            self._stub = await self._start("fast_stub", CLIENT_CORE, ["--chunks", str(self._chunks)])
+        except BaseException:
+            self._ending.close()
+            raise
         return self
 
     async def __aexit__(

@@ -14,7 +14,7 @@ from hookline import Agent, AgentOS, Model, Settings
 from hookline.testing import ScriptedModel
 from hookline_fastapi import create_app
 from hookline_sql import SqliteDb
-from http_server import Serve, Served
+from http_server import Serve, Served, untouched
 
 AGENT_OPTIONS = {"pre_hooks", "post_hooks", "tools", "on_busy", "db"}
 
@@ -34,10 +34,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 def _serve(directory: Path, model: Model | None, options: dict[str, Any]) -> Served:
     given = {name: options.pop(name) for name in AGENT_OPTIONS & options.keys()}
+    plugins = options.pop("plugins", ())
     given.setdefault("db", SqliteDb(db_file=str(directory / "ledger.db")))
     agent = Agent("demo", name="Demo", model=model or ScriptedModel("the answer", repeat=True), **given)
     settings = Settings(**{"shutdown_timeout": 5.0, **options})
-    agent_os = AgentOS(agents=[agent], plugins=[hookline_fastapi], settings=settings)
+    agent_os = AgentOS(agents=[agent], plugins=[hookline_fastapi, *plugins], settings=settings)
     return Served(agent_os, create_app(agent_os))
 
 
@@ -49,6 +50,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         served = _serve(directory, None, {})
     yield served
     served.stop()
+
+
+@pytest.fixture
+def refusing(shared: Served) -> Iterator[Served]:
+    """The shared server; what the test asks of it stores nothing, calls no model and breaks nothing."""
+    with untouched(shared):
+        yield shared
 
 
 @pytest.fixture

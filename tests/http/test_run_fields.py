@@ -113,8 +113,8 @@ FORMS: list[tuple[str | bytes, list[str]]] = [
 
 
 @pytest.mark.parametrize(("body", "fields"), FORMS)
-def test_forms_that_are_refused(shared: Served, body: str | bytes, fields: list[str]) -> None:
-    assert wrong_fields(post(shared, body)) == fields
+def test_forms_that_are_refused(refusing: Served, body: str | bytes, fields: list[str]) -> None:
+    assert wrong_fields(post(refusing, body)) == fields
 
 
 JSONS: list[tuple[Any, list[str]]] = [
@@ -143,9 +143,9 @@ JSONS: list[tuple[Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("body", "fields"), JSONS)
-def test_json_that_is_refused(shared: Served, body: Any, fields: list[str]) -> None:
+def test_json_that_is_refused(refusing: Served, body: Any, fields: list[str]) -> None:
     content = body if isinstance(body, str | bytes) else json.dumps(body)
-    assert wrong_fields(post(shared, content, JSON)) == fields
+    assert wrong_fields(post(refusing, content, JSON)) == fields
 
 
 MULTIPARTS: list[tuple[bytes, list[str]]] = [
@@ -161,36 +161,31 @@ MULTIPARTS: list[tuple[bytes, list[str]]] = [
 
 
 @pytest.mark.parametrize(("body", "fields"), MULTIPARTS)
-def test_multipart_that_is_refused(shared: Served, body: bytes, fields: list[str]) -> None:
-    assert wrong_fields(post(shared, body, "multipart/form-data; boundary=B")) == fields
+def test_multipart_that_is_refused(refusing: Served, body: bytes, fields: list[str]) -> None:
+    assert wrong_fields(post(refusing, body, "multipart/form-data; boundary=B")) == fields
 
 
-def test_multipart_without_a_boundary(shared: Served) -> None:
-    assert wrong_fields(post(shared, multipart(('name="message"', b"a")), "multipart/form-data")) == ["body"]
+def test_multipart_without_a_boundary(refusing: Served) -> None:
+    assert wrong_fields(post(refusing, multipart(('name="message"', b"a")), "multipart/form-data")) == ["body"]
 
 
 @pytest.mark.parametrize(
     "content_type",
     ["text/plain", "application/xml", f"{FORM}; charset=latin-1", "application/json; charset=utf-16", None],
 )
-def test_media_types_that_are_refused(shared: Served, content_type: str | None) -> None:
-    problem(post(shared, "message=a", content_type), 415, "unsupported-media-type")
+def test_media_types_that_are_refused(refusing: Served, content_type: str | None) -> None:
+    problem(post(refusing, "message=a", content_type), 415, "unsupported-media-type")
 
 
-def test_content_encoding_is_refused(shared: Served) -> None:
+def test_content_encoding_is_refused(refusing: Served) -> None:
     headers = {"content-type": FORM, "content-encoding": "gzip"}
-    problem(shared.post("/agents/demo/runs", content=b"message=a", headers=headers), 415, "unsupported-media-type")
+    problem(refusing.post("/agents/demo/runs", content=b"message=a", headers=headers), 415, "unsupported-media-type")
 
 
-def test_no_body_at_all_lacks_the_message(shared: Served) -> None:
-    assert wrong_fields(shared.post("/agents/demo/runs")) == ["message"]
+def test_no_body_at_all_lacks_the_message(refusing: Served) -> None:
+    assert wrong_fields(refusing.post("/agents/demo/runs")) == ["message"]
 
 
-def test_fields_in_the_query_string_are_refused(shared: Served) -> None:
-    response = shared.post("/agents/demo/runs", params={"stream": "true"}, data={"message": "a"})
+def test_fields_in_the_query_string_are_refused(refusing: Served) -> None:
+    response = refusing.post("/agents/demo/runs", params={"stream": "true"}, data={"message": "a"})
     assert wrong_fields(response) == ["query"]
-
-
-def test_nothing_of_a_refused_request_is_stored(shared: Served) -> None:
-    shared.run_agent(session_id="s", stream="banana")
-    problem(shared.get("/sessions/s"), 404, "not-found")

@@ -23,7 +23,7 @@ def test_all_points_are_there() -> None:
                 *("pre_run", "post_run", "run_event", "pre_model", "post_model", "pre_tool", "post_tool"),
                 *("schedule_background", "delivery_finished"),
                 *("storages", "models", "transports"),
-                *("lifespan", "commands", "hookspecs"),
+                *("authenticate", "lifespan", "commands", "hookspecs"),
             ]
         )
         == SPECS

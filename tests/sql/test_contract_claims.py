@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hookline.deliveries import Delivery, DeliveryStatus
-from hookline.storage import ClaimedDelivery, Exchange, FinishRun, Storage
+from hookline.storage import ClaimedDelivery, Exchange, FinishRun, Settlement, Storage
 from sql.builders import (
     DUE,
     ME,
@@ -138,7 +138,7 @@ async def test_many_workers_deliver_everything_once_and_in_order(storage: Storag
     running: Counter[str] = Counter()
 
     async def work(name: str) -> None:
-        settlements = []
+        settlements: list[Settlement] = []
         while len(taken) < runs * hooks or settlements:
             request = Exchange(name, DUE, settlements=settlements, scan=True, limit=2)
             claimed = await storage.exchange(request)

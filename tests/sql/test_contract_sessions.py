@@ -76,8 +76,9 @@ async def test_run_that_lost_its_session_changes_nothing_of_it(storage: Storage)
 
 async def test_no_update_of_the_state_is_lost(storage: Storage) -> None:
     async def increment(run_id: str) -> None:
-        while (locked := await storage.lock_session(lock_of(run_id, state="0"))) is None:
-            await asyncio.sleep(0)
+        locked = None
+        while locked is None:
+            locked = await storage.lock_session(lock_of(run_id, state="0"))
         new_state = str(int(locked.state) + 1)
         await storage.finish_run(FinishRun(completed(new_run(run_id)), False, [], new_state, NOW))
 

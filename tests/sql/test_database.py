@@ -23,11 +23,11 @@ from sql.other_process import holding_the_lock
 
 def test_url_has_the_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    url = f"sqlite:///{tmp_path.resolve()}/tmp/agent.db"
-    assert SqliteDb("tmp/agent.db").url == url
-    assert SqliteDb(db_file=Path("tmp") / "agent.db").url == url
-    assert SqliteDb(db_url="sqlite:///tmp/agent.db").url == url
-    assert SqliteDb(db_url=f"sqlite+pysqlite:///{tmp_path}/tmp/../tmp/agent.db").url == url
+    url = f"sqlite:///{tmp_path.resolve() / 'data' / 'agent.db'}"
+    assert SqliteDb("data/agent.db").url == url
+    assert SqliteDb(db_file=Path("data") / "agent.db").url == url
+    assert SqliteDb(db_url="sqlite:///data/agent.db").url == url
+    assert SqliteDb(db_url=f"sqlite+pysqlite:///{tmp_path}/data/../data/agent.db").url == url
     assert SqliteDb(db_url=url).url == url
 
 
@@ -107,9 +107,10 @@ assert "alembic" not in sys.modules, "a fresh database needs no migration"
 
 
 async def test_missing_folders_are_made(tmp_path: Path) -> None:
-    storage = SqliteDb(tmp_path / "a" / "b" / "c.db").open()
+    database = SqliteDb(tmp_path / "a" / "b" / "c.db")
+    storage = database.open()
     assert isinstance(storage, Storage)
-    assert storage.description == f"sqlite:///{tmp_path.resolve()}/a/b/c.db"
+    assert storage.description == database.url
     await storage.check()
     await storage.close()
     assert [file.name for file in (tmp_path / "a" / "b").iterdir()] == ["c.db"], "no log is left behind"

@@ -90,7 +90,7 @@ async def test_older_database_is_brought_up_to_date(database: SqliteDb, request:
     await storage.close()
     request.getfixturevalue("newer_hookline")
 
-    with pytest.raises(StorageError, match="older than this version of hookline.*migrate='auto'"):
+    with pytest.raises(StorageError, match=r"older than this version of hookline.*migrate='auto'"):
         SqliteDb(database.file, migrate="check").open()
     storage = database.open()
     assert await statuses(storage) == ["pending", "waiting"]
@@ -119,7 +119,7 @@ async def test_newer_database_is_refused(database: SqliteDb, revision: str) -> N
         connection.execute("UPDATE hookline_alembic_version SET version_num = ?", (revision,))
         connection.commit()
     for migrate in (database, SqliteDb(database.file, migrate="check")):
-        with pytest.raises(StorageError, match=f"'{revision}', which is newer than .* update hookline"):
+        with pytest.raises(StorageError, match=rf"'{revision}', which is newer than .* update hookline"):
             migrate.open()
 
 

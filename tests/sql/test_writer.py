@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event
@@ -88,8 +89,8 @@ async def test_failing_operation_does_not_fail_the_others(bench: Bench) -> None:
         adding("a")(connection)
 
     with bench.locked():
-        waiting = [bench.add("a"), bench.writer.submit(half_done), bench.add("b"), bench.add("\ud800")]
-        waiting.append(bench.add("c"))
+        waiting: list[asyncio.Future[Any]] = [bench.add("a"), bench.writer.submit(half_done), bench.add("b")]
+        waiting += [bench.add("\ud800"), bench.add("c")]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [results[n] for n in (0, 2, 4)] == ["A", "B", "C"]
     assert [type(results[n]) for n in (1, 3)] == [StorageError, StorageError]
@@ -113,7 +114,7 @@ async def test_transaction_that_sqlite_gave_up_fails_all_its_operations(bench: B
         raise sqlite3.OperationalError("database or disk is full")
 
     with bench.locked():
-        waiting = [bench.add("a"), bench.writer.submit(give_up), bench.add("b")]
+        waiting: list[asyncio.Future[Any]] = [bench.add("a"), bench.writer.submit(give_up), bench.add("b")]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     told = [result for result in results if isinstance(result, StorageError)]
     assert len(told) == 3 or (len(told) == 2 and results[0] == "A")

@@ -18,11 +18,19 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hookline.calling import Caller
-from hookline.errors import HooklineError, ModelError, RunLostError, SessionBusyError, StorageError
+from hookline.errors import (
+    HooklineError,
+    ModelError,
+    RunLostError,
+    SessionBusyError,
+    SessionNotFoundError,
+    StorageError,
+)
 from hookline.events import EventName
 from hookline.execution.inline import HookFailedError, InlineHooks, RunRejectedError
 from hookline.execution.live_run import TERMINAL_OF, LiveRun, Rejection, RunRequest
@@ -116,7 +124,7 @@ class Engine:
     async def _execute(self, run: LiveRun) -> None:
         try:
             await self._execute_in_turn(run)
-        except (StorageError, SessionBusyError) as error:
+        except (StorageError, SessionBusyError, SessionNotFoundError) as error:
             logger.error("run not stored: %s", error, extra={"run_id": run.run_id, "session_id": run.session_id})
             run.end_unstored(error)
         except BaseException as error:
@@ -144,7 +152,7 @@ class Engine:
             self._absorb_cancellation(run)
             self._conclude(run, RunStatus.CANCELLED, "cancelled")
         except StorageError as error:  # acceptance was not stored, or it was and nobody said so
-            self._repair(run, error, accepted=True)
+            self._repair(run, error)
             raise
         except Exception as error:  # noqa: BLE001 - the run's own outcome; what it is, `_fail` tells apart
             self._fail(run, error)
@@ -173,6 +181,9 @@ class Engine:
             runnable_id=runnable.id,
         )
         locked = await self._lock(run, lock)
+        if run.request.own_session and locked.session.user_id != run.request.user_id:
+            self._keep_trying(run)
+            raise SessionNotFoundError(f"there is no session {run.session_id!r}")
         state = run.run_context.session_state
         state.update(loads(locked.state))
         state.update(run.given_state)
@@ -187,8 +198,8 @@ class Engine:
         while True:
             try:
                 locked = await run.uninterrupted(self._storage.lock_session(lock))
-            except StorageError as error:
-                self._repair(run, error, accepted=False)
+            except StorageError:
+                self._keep_trying(run)
                 raise
             if locked is not None:
                 return locked
@@ -291,7 +302,10 @@ class Engine:
         try:
             stored = await self._storage.finish_run(request)
         except StorageError as error:
-            self._repair(run, error, accepted=run.is_accepted)
+            if run.is_accepted:
+                self._repair(run, error)
+            else:
+                self._keep_trying(run)
             raise
         if not stored:
             raise RunLostError(f"run {run.run_id} was taken over by another server")
@@ -316,24 +330,26 @@ class Engine:
 
     # when the storage fails
 
-    def _repair(self, run: LiveRun, error: StorageError, *, accepted: bool) -> None:
+    def _repair(self, run: LiveRun, error: StorageError) -> None:
         """Bring the ledger to what the client is told: that the run is not stored.
 
         An operation that failed may have been done all the same. So until the storage answers again: a run that may
         be there as `running` is ended as `failed`, reason `not_stored`, and the session is given back.
         """
-        task = asyncio.get_running_loop().create_task(
-            self._keep_repairing(run, error, accepted=accepted), name=f"repair {run.run_id}"
-        )
+        self._keep_trying(run, lambda: self._store_as_failed(run, error))
+
+    def _keep_trying(self, run: LiveRun, repair: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Do a repair, and give the session back, until the storage has done both."""
+        task = asyncio.get_running_loop().create_task(self._try_again(run, repair), name=f"repair {run.run_id}")
         self._aftermath.add(task)
         task.add_done_callback(self._aftermath.discard)
 
-    async def _keep_repairing(self, run: LiveRun, error: StorageError, *, accepted: bool) -> None:
+    async def _try_again(self, run: LiveRun, repair: Callable[[], Awaitable[None]] | None) -> None:
         delay, longest = REPAIR_SECONDS
         while True:
             try:
-                if accepted:
-                    await self._store_as_failed(run, error)
+                if repair is not None:
+                    await repair()
                 await self._storage.unlock_session(run.session_id, run.run_id)
             except StorageError as again:
                 logger.error("run still not stored: %s", again, extra={"run_id": run.run_id})
@@ -347,10 +363,10 @@ class Engine:
         output.status, output.reason = RunStatus.FAILED, "not_stored"
         output.error = RunError("Storage", message_of(error))
         output.finished_at = output.finished_at or time.time()
-        run.is_accepted = True
         run.state_text = run.stored_state
         run.encode()
         request = self._finish_request(run, accepted=True)
+        request.run.input = run.accepted_input or run.run_input.input_content
         if await self._storage.finish_run(request) and self._parts.lines is not None:
             self._parts.lines.line_committed(request.run, [*run.pre_deliveries, *request.deliveries], request.now)
             self._parts.lines.hand_over(run.run_id)

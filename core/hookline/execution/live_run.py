@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class RunRequest:
-    """What somebody asks for: a run of a runnable; None stands for what is not given."""
+    """What somebody asks for: a run of a runnable; None stands for what is not given.
+
+    `own_session`: refuse a session that is not `user_id`'s.
+    """
 
     runnable: Runnable
     message: str
@@ -36,6 +39,7 @@ class RunRequest:
     session_state: dict[str, Any] | None = None
     stream: bool = False
     debug_mode: bool = False
+    own_session: bool = False
     parent_run_id: str | None = None
 
 
@@ -150,6 +154,7 @@ class LiveRun:
         Raises:
             StorageError: the outcome could not be stored.
             SessionBusyError: the session was not to be had.
+            SessionNotFoundError: the session is somebody else's, and only one's own was asked for.
         """
         await self._finished.wait()
         if self.error is not None:
@@ -162,6 +167,7 @@ class LiveRun:
         Raises:
             StorageError: the outcome could not be stored, so that there is no terminal event.
             SessionBusyError: the session was not to be had.
+            SessionNotFoundError: the session is somebody else's, and only one's own was asked for.
         """
         buffer, position = self._buffer, 0
         while True:
