@@ -65,7 +65,7 @@ def encode(data: bytes) -> str:
 
 
 def make_token(
-    user: str, *, scope: str = "", secret: bytes = SECRET, expires_in: float = 60.0, alg: str = "HS256"
+    user: str, *, scope: str = "", secret: bytes = SECRET, expires_in: float = 86_400.0, alg: str = "HS256"
 ) -> str:
     claims = {"sub": user, "scope": scope, "exp": time.time() + expires_in}
     signed = ".".join(encode(json.dumps(each).encode()) for each in ({"alg": alg, "typ": "JWT"}, claims))
