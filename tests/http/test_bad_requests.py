@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from http_server import Serve, Served, problem, untouched
+from server_process import wait_until
 
 RUNS = "/agents/demo/runs"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -113,7 +114,7 @@ def test_refused_connections_do_not_hold_up_the_shutdown(serve: Serve) -> None:
     with socket.create_connection(client.address) as sender:
         sender.sendall(b"nonsense\r\n\r\n")
         assert sender.recv(65536).startswith(b"HTTP/1.1 400 ")
-        assert client.thread.server.server_state.connections == set()
+        wait_until(lambda: not client.thread.server.server_state.connections, what="the end of the connection")
 
 
 def exchange(client: Served, data: bytes) -> httpx2.Response:
