@@ -141,7 +141,7 @@ class AgentOS:
         """The one ledger: what was given, else what the settings name."""
         if self._db is None:
             self._db = self.registry.storage(self.settings.storage)(self.settings.database)
-            logger.warning("no db given: runs and deliveries are stored in %s", self._db.url)
+            logger.warning("the app names no db: runs and deliveries are stored in %s", self._db.url)
         return self._db
 
     def plan_of(self, runnable: Runnable) -> Plan:
@@ -347,6 +347,8 @@ class AgentOS:
 
 
 def _by_key(runnables: Sequence[Runnable]) -> dict[Key, Runnable]:
+    if not isinstance(runnables, Sequence):
+        raise ConfigurationError(f"AgentOS: agents must be a list, not {runnables!r}")
     found: dict[Key, Runnable] = {}
     for runnable in runnables:
         if not isinstance(runnable, Runnable):

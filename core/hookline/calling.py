@@ -70,7 +70,7 @@ def read_callee(function: Callable[..., Any], *, name: str, offered: Collection[
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{what} {name!r} has no signature that can be read: {error}") from error
+        raise ConfigurationError(f"{what}: {name!r} has no signature that can be read: {error}") from error
     names: list[str] = []
     positional: list[tuple[str, Any]] = []
     takes_all = False
@@ -86,7 +86,7 @@ def read_callee(function: Callable[..., Any], *, name: str, offered: Collection[
             names.append(parameter.name)
         elif parameter.default is parameter.empty:
             raise ConfigurationError(
-                f"{what} {name!r} requires the parameter {parameter.name!r}, which nobody can give: "
+                f"{what}: {name!r} requires the parameter {parameter.name!r}, which nobody can give: "
                 f"name one of {', '.join(sorted(offered))}, or give it a default"
             )
     return Callee(function, name, is_async_callable(function), tuple(names), tuple(positional), takes_all)

@@ -216,12 +216,12 @@ def _plan_hook(
 ) -> PlannedHook:
     name = options.name or display_name(function)
     if given.plugin is not None and options.name is None:
-        name = f"{given.plugin}.{name}"
+        name = f"{given.plugin}.{getattr(function, '__name__', name)}"
     what = f"{phase}-hook of {runnable.kind} {runnable.id!r}"
     guardrail = bool(options.guardrail)
     if guardrail and options.run_in_background:
         raise ConfigurationError(
-            f"{what} {name!r} is a guardrail marked run_in_background=True, but a guard must run before the answer: "
+            f"{what}: {name!r} is a guardrail marked run_in_background=True, but a guard must run before the answer: "
             f"drop one of the two marks"
         )
     offered = PRE_ARGUMENTS if phase == "pre" else POST_ARGUMENTS

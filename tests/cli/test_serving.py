@@ -61,7 +61,7 @@ def test_a_port_in_use_is_one_line(hookline: CommandLine, app: str) -> None:
             done = hookline(*arguments)
 
             assert done.status == 1
-            lines = [line for line in done.stderr.splitlines() if not line.startswith("no db given")]
+            lines = [line for line in done.stderr.splitlines() if not line.startswith("the app names no db")]
             assert len(lines) == 1
             assert f"127.0.0.1:{port}" in lines[0]
             assert lines[0].endswith("choose another port with --port")
@@ -79,7 +79,7 @@ def test_a_database_that_cannot_be_written_is_one_line(hookline: CommandLine, ap
 
         assert done.status == 1
         assert "Traceback" not in done.stderr
-        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("no db given")]
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("the app names no db")]
         assert f"remove {hookline.directory / 'file'}, or choose another file" in line
 
 

@@ -167,7 +167,7 @@ def test_an_impossible_parameter_is_named(kind: str) -> None:
         "keyword-only": lambda *, banana, run_input=None: None,
         "positional-only": lambda banana, /, run_input=None: None,
     }
-    with pytest.raises(ConfigurationError, match=r"hook 'it' requires the parameter 'banana'") as raised:
+    with pytest.raises(ConfigurationError, match=r"hook: 'it' requires the parameter 'banana'") as raised:
         callee_of(functions[kind])
     assert "run_input" in str(raised.value), "the message lists what there is"
 

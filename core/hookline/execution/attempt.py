@@ -85,7 +85,7 @@ def _parked(delivery: Delivery, run: RunRecord) -> Verdict:
         f"no {delivery.phase}-hook {delivery.hook!r} in {run.runnable_kind} {run.runnable_id!r}: "
         f"bring the hook or its plugin back and redrive, or discard"
     )
-    logger.error("delivery parked: %s", message, extra=_where(delivery))
+    logger.error("delivery %s parked: %s", delivery.delivery_id, message, extra=_where(delivery))
     return Verdict(DeliveryStatus.PARKED, "parked", None, 0.0, message=message)
 
 
@@ -101,8 +101,9 @@ def _failed(delivery: Delivery, hook: PlannedHook, error: Exception, started_at:
     else:
         due_at = time.time() + backoff(delivery.attempt_count)
     logger.error(
-        "delivery of %r failed (attempt %d of %d), %s: %s",
+        "delivery of %r for run %s failed (attempt %d of %d), %s: %s",
         hook.name,
+        delivery.run_id,
         delivery.attempt_count,
         hook.retries + 1,
         "it is dead" if status is DeliveryStatus.DEAD else "it will be tried again",

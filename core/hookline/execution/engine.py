@@ -125,7 +125,9 @@ class Engine:
         try:
             await self._execute_in_turn(run)
         except (StorageError, SessionBusyError, SessionNotFoundError) as error:
-            logger.error("run not stored: %s", error, extra={"run_id": run.run_id, "session_id": run.session_id})
+            logger.error(
+                "run %s not stored: %s", run.run_id, error, extra={"run_id": run.run_id, "session_id": run.session_id}
+            )
             run.end_unstored(error)
         except BaseException as error:
             run.end_unstored(StorageError(f"run {run.run_id} could not be executed: {message_of(error)}"))
@@ -246,7 +248,8 @@ class Engine:
         run.output.error = RunError(type(error).__name__.removesuffix("Error") or "Error", message_of(error))
         logger.log(
             logging.INFO if isinstance(error, RunRejectedError) else logging.ERROR,
-            "run %s: %s",
+            "run %s %s: %s",
+            run.run_id,
             run.output.status,
             message_of(error),
             exc_info=None if isinstance(error, HooklineError) else error,
@@ -352,7 +355,7 @@ class Engine:
                     await repair()
                 await self._storage.unlock_session(run.session_id, run.run_id)
             except StorageError as again:
-                logger.error("run still not stored: %s", again, extra={"run_id": run.run_id})
+                logger.error("run %s still not stored: %s", run.run_id, again, extra={"run_id": run.run_id})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
             else:

@@ -14,7 +14,7 @@ from hookline.deliveries import Delivery
 from hookline.execution.attempt import Attempter
 from hookline.execution.deliverer import Deliverer
 from hookline.execution.engine import Engine, EngineParts
-from hookline.execution.heartbeat import Heartbeat, this_server
+from hookline.execution.heartbeat import Heartbeat, is_gone, this_server
 from hookline.execution.live_run import LiveRun, RunRequest
 from hookline.execution.points import Points
 from hookline.execution.record import message_of
@@ -23,7 +23,7 @@ from hookline.execution.watchdog import Watchdog
 from hookline.models import Model
 from hookline.plan import Plan, PlannedHook
 from hookline.runnable import Runnable
-from hookline.storage import Database, RunRecord, Storage
+from hookline.storage import Database, DeliveryFilter, RunRecord, Storage
 from hookline.threads import DaemonThreads
 
 logger = logging.getLogger("hookline")
@@ -130,7 +130,14 @@ class Runtime:
         self._sweeper.start()
         self.deliverer.start()
         self._watchdog.start()
-        others = len(await self.storage.list_servers()) - 1
+        if (await self.storage.list_deliveries(DeliveryFilter(status="parked"), limit=1, cursor=None)).items:
+            logger.warning(
+                "there are parked deliveries: see hookline deliveries list --status parked, then redrive them"
+            )
+        now = time.time()
+        servers = await self.storage.list_servers()
+        me = self._server
+        others = sum(1 for each in servers if each.server_id != me.server_id and not is_gone(each, me, now))
         if others > 0:
             logger.warning(
                 "%d other server(s) use %s: that is correct, but each polls every second; "
@@ -142,6 +149,13 @@ class Runtime:
     async def close(self, timeout: float) -> None:
         """Let runs and deliveries end for `timeout` seconds, give back the rest, close the database."""
         ends_at = time.monotonic() + timeout
+        if self.engine.live or self.deliverer.active:
+            logger.warning(
+                "waiting up to %.0f s for %d run(s) and the background hooks of %d; what does not end is given back",
+                timeout,
+                len(self.engine.live),
+                self.deliverer.active,
+            )
         await self._wait_for_runs(timeout)
         await self.deliverer.stop(max(0.0, ends_at - time.monotonic()))
         self._watchdog.stop()

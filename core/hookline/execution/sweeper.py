@@ -74,7 +74,7 @@ class Sweeper:
         servers = await self._storage.list_servers()
         gone = [server.server_id for server in servers if is_gone(server, self._server, now)]
         for run in await self._storage.list_orphans(gone):
-            logger.warning("run taken over: its server ended", extra={"run_id": run.run_id})
+            logger.warning("run %s taken over: its server ended", run.run_id, extra={"run_id": run.run_id})
             if self._end_run is not None:
                 await self._end_run(run)
             else:
