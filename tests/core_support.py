@@ -57,6 +57,14 @@ async def complete(agent_os: AgentOS, runnable: Agent, message: str = "hi", **op
     return output
 
 
+async def start(agent_os: AgentOS, served: Agent, **options: Any) -> LiveRun:
+    """Run once and hand over the response; deliveries are not waited for."""
+    run = agent_os.start_run(served, "hi", **options)
+    await finished(run)
+    run.hand_over()
+    return run
+
+
 async def finished(run: LiveRun) -> RunOutput:
     """The run's end, which must come."""
     return await asyncio.wait_for(run.finished(), DEADLINE)

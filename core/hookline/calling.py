@@ -155,10 +155,12 @@ class Caller:
         pending.cancel()
         if not isinstance(pending, asyncio.Task):
             return  # a thread cannot be cancelled; its pool counts it
-        await asyncio.wait((pending,), timeout=GRACE_SECONDS)
-        if not pending.done():
-            self._abandoned.add(pending)
-            pending.add_done_callback(self._abandoned.discard)
+        try:
+            await asyncio.wait((pending,), timeout=GRACE_SECONDS)
+        finally:
+            if not pending.done():
+                self._abandoned.add(pending)
+                pending.add_done_callback(self._abandoned.discard)
 
     def forget(self) -> None:
         """Unregister abandoned tasks, so that closing the event loop does not wait for them."""

@@ -93,6 +93,7 @@ class Sweeper:
                 if time.monotonic() >= prune_at:
                     prune_at = time.monotonic() + PRUNE_SECONDS
                     await self._storage.prune(time.time() - self._retention)
-            except StorageError as error:
-                logger.error("sweep not done: %s", message_of(error))
+            except Exception as error:
+                unexpected = None if isinstance(error, StorageError) else error
+                logger.error("sweep not done: %s", message_of(error), exc_info=unexpected)
             await asyncio.sleep(SWEEP_SECONDS)
