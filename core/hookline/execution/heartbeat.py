@@ -106,5 +106,5 @@ class Heartbeat:
             await asyncio.sleep(BEAT_SECONDS)
             try:
                 await self._storage.beat(replace(self._server, heartbeat_at=time.time()))
-            except Exception as error:  # the border to storages: whatever it is, the next beat comes
+            except Exception as error:  # noqa: BLE001 - the border to storages: the next beat comes whatever it is
                 logger.error("heartbeat not written; after %g s of silence others take over: %s", SILENT_SECONDS, error)
