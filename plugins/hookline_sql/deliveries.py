@@ -93,7 +93,6 @@ class Deliveries:
             discard_reason=bindparam("reason"),
             finished_at=bindparam("now"),
         )
-
         self._discard = Prepared(discard)
 
     def _write_pruning(self, tables: Tables) -> None:

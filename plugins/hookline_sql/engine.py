@@ -40,7 +40,11 @@ def make_engine(file: Path, *, synchronous: str, busy_timeout: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, record: object) -> None:
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        try:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+        except sqlite3.Error:
+            connection.close()  # nobody else knows of it yet
+            raise
 
     return engine
 

@@ -70,7 +70,6 @@ class Exchanges:
             fence=deliveries.c.fence + ONE,
             attempt_count=deliveries.c.attempt_count + ONE,
         )
-
         self._start = Prepared(start)
 
     def _write_claims(self, tables: Tables) -> None:
