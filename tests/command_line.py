@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ class CommandLine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509 - this process has no thread that could hold a lock
         ) as process:
             try:
                 yield process
@@ -83,3 +85,8 @@ class CommandLine:
     def write(self, name: str, text: str) -> None:
         """Write a file into the directory."""
         (self.directory / name).write_text(text, encoding="utf-8")
+
+
+def _heed_interrupts() -> None:
+    """A shell's background jobs, and what they start, ignore SIGINT; a command at a prompt does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

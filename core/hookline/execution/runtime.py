@@ -23,12 +23,15 @@ from hookline.execution.watchdog import Watchdog
 from hookline.models import Model
 from hookline.plan import Plan, PlannedHook
 from hookline.runnable import Runnable
-from hookline.storage import Database, DeliveryFilter, RunRecord, Storage
+from hookline.storage import Database, RunRecord, Storage
 from hookline.threads import DaemonThreads
 
 logger = logging.getLogger("hookline")
 
 Key = tuple[str, str]
+
+NOTICE_SECONDS = 0.5
+"""How long a shutdown may take before it says what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,6 @@ class Runtime:
         self._sweeper.start()
         self.deliverer.start()
         self._watchdog.start()
-        if (await self.storage.list_deliveries(DeliveryFilter(status="parked"), limit=1, cursor=None)).items:
-            logger.warning(
-                "there are parked deliveries: see hookline deliveries list --status parked, then redrive them"
-            )
         now = time.time()
         servers = await self.storage.list_servers()
         me = self._server
@@ -149,14 +148,15 @@ class Runtime:
     async def close(self, timeout: float) -> None:
         """Let runs and deliveries end for `timeout` seconds, give back the rest, close the database."""
         ends_at = time.monotonic() + timeout
-        if self.engine.live or self.deliverer.active:
+        await self._wait_for_runs(min(timeout, NOTICE_SECONDS))
+        if (self.engine.live or self.deliverer.active) and timeout > NOTICE_SECONDS:
             logger.warning(
                 "waiting up to %.0f s for %d run(s) and the background hooks of %d; what does not end is given back",
                 timeout,
                 len(self.engine.live),
                 self.deliverer.active,
             )
-        await self._wait_for_runs(timeout)
+        await self._wait_for_runs(max(0.0, ends_at - time.monotonic()))
         await self.deliverer.stop(max(0.0, ends_at - time.monotonic()))
         self._watchdog.stop()
         await self._sweeper.stop()

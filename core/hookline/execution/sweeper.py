@@ -8,18 +8,19 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from hookline.deliveries import DeliveryStatus
 from hookline.errors import StorageError
 from hookline.execution.heartbeat import is_gone
 from hookline.execution.record import message_of
 from hookline.execution.snapshot import output_of
 from hookline.jsontext import dumps
 from hookline.runs import RunStatus
-from hookline.storage import FinishRun, RunRecord, ServerRecord, Storage, TakeOver
+from hookline.storage import DeliveryFilter, FinishRun, RunRecord, ServerRecord, Storage, TakeOver
 
 logger = logging.getLogger("hookline.ledger")
 
 SWEEP_SECONDS = 5.0
-PRUNE_SECONDS = 3600.0
+HOUSEKEEPING_SECONDS = 3600.0
 
 
 async def end_interrupted(storage: Storage, record: RunRecord, now: float) -> None:
@@ -85,14 +86,23 @@ class Sweeper:
             if self._on_taken is not None:
                 self._on_taken()
 
+    async def _keep_house(self) -> None:
+        """What is due now and then: delete what is old, and tell of what waits for a person."""
+        await self._storage.prune(time.time() - self._retention)
+        parked = DeliveryFilter(status=DeliveryStatus.PARKED)
+        if (await self._storage.list_deliveries(parked, limit=1, cursor=None)).items:
+            logger.warning(
+                "there are parked deliveries (hookline deliveries list --status parked): redrive or discard them"
+            )
+
     async def _sweep_for_ever(self) -> None:
-        prune_at = 0.0
+        keep_house_at = 0.0
         while True:
             try:
                 await self.sweep()
-                if time.monotonic() >= prune_at:
-                    prune_at = time.monotonic() + PRUNE_SECONDS
-                    await self._storage.prune(time.time() - self._retention)
+                if time.monotonic() >= keep_house_at:
+                    keep_house_at = time.monotonic() + HOUSEKEEPING_SECONDS
+                    await self._keep_house()
             except Exception as error:
                 unexpected = None if isinstance(error, StorageError) else error
                 logger.error("sweep not done: %s", message_of(error), exc_info=unexpected)
