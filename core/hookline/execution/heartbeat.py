@@ -38,9 +38,12 @@ def _link(path: str) -> str:
 
 
 def _process_started(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot (field 22 of `/proc/PID/stat`); None if it is gone."""
-    stat = _read(f"/proc/{pid}/stat")
-    return int(stat.rpartition(")")[2].split()[19]) if stat else None
+    """When a process began, in clock ticks since boot (field 22 of `/proc/PID/stat`); None if it is gone.
+
+    A zombie is gone too: its parent has not asked for it yet, and in a container perhaps never will.
+    """
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[19]) if fields and fields[0] not in "ZX" else None
 
 
 def this_server() -> ServerRecord:
