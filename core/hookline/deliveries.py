@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hookline.jsontext import optional_time_text
 
@@ -21,6 +21,17 @@ class DeliveryStatus(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     DISCARDED = "discarded"
+
+
+class HookKey(NamedTuple):
+    """What finds a hook: its runnable's id, its phase and its name; as text, the key of its settings."""
+
+    runnable: str
+    phase: str
+    hook: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
 
 
 FINAL_STATUSES = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.DEAD, DeliveryStatus.DISCARDED})
@@ -42,6 +53,7 @@ class Delivery:
         max_attempts: after that many failed attempts it is dead.
         due_at: not before this instant (seconds since the epoch).
         last_error: the last failed attempt's message.
+        replay_id: the replay that made it, None for one that was made with its run.
     """
 
     delivery_id: str
@@ -55,6 +67,12 @@ class Delivery:
     max_attempts: int = 4
     due_at: float | None = None
     last_error: str | None = None
+    replay_id: str | None = None
+
+    @property
+    def key(self) -> HookKey:
+        """What finds its hook."""
+        return HookKey(self.runnable, self.phase, self.hook)
 
     @property
     def attempt(self) -> int:
@@ -80,4 +98,5 @@ class Delivery:
             "max_attempts": self.max_attempts,
             "due_at": optional_time_text(self.due_at),
             "last_error": self.last_error,
+            "replay_id": self.replay_id,
         }

@@ -12,6 +12,7 @@ from hookline.calling import Callee, display_name, read_callee
 from hookline.deliveries import Phase
 from hookline.errors import ConfigurationError
 from hookline.hooks import Guardrail, HookOptions, options_of
+from hookline.policy import Policy
 from hookline.runnable import Runnable
 
 Source = Literal["plugin", "server", "runnable"]
@@ -51,6 +52,7 @@ class PlannedHook:
     fails_run: bool
     root_only: bool
     hold_output: bool
+    policy: Policy = Policy()
 
     @property
     def name(self) -> str:

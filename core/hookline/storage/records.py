@@ -1,22 +1,12 @@
-"""Storage: the ledger's operations, as a storage plugin implements them.
-
-Every operation is whole: it happens entirely, in one transaction, or not at all; it takes and gives plain data.
-No connection or transaction crosses this border. All methods may be awaited from any event loop of the process.
-Instants are seconds since the epoch, given by the caller.
-
-**Lines and fences.** The deliveries of one run form a line, in the order of `position`. Rows are stored `waiting`;
-the first in line is made `pending` once its run is finished, the next as soon as its predecessor has left the line
-(settled, or out of line because it must wait: backoff, parked, delayed). A row's `fence` grows by one whenever
-somebody takes it: who names an older fence has lost it, and what they say of it is ignored.
-"""
+"""What goes into a storage and comes out of it: plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, TypeVar
 
-from hookline.deliveries import Delivery, DeliveryStatus, Phase
+from hookline.deliveries import Delivery, DeliveryStatus, HookKey, Phase
 from hookline.runs import RunStatus
 from hookline.sessions import Session
 
@@ -142,7 +132,7 @@ class FinishRun:
     now: float
 
 
-AttemptOutcome = Literal["delivered", "failed", "timeout", "parked", "released", "interrupted"]
+AttemptOutcome = Literal["delivered", "failed", "timeout", "parked", "released", "postponed", "interrupted"]
 
 
 @dataclass(slots=True)
@@ -163,10 +153,13 @@ class Settlement:
         started: whether the start was stored; if not, settling counts the attempt too.
         status: what the row becomes: `delivered`, `dead`, `parked`, `pending` (to be tried again at `due_at`), or
             `discarded`.
-        outcome: the attempt's own outcome. `released` gives the attempt back and leaves the row in line, due now.
+        outcome: the attempt's own outcome. `released` gives the attempt back and leaves the row in line, due now;
+            `postponed` gives it back too (it was not begun: its hook is paused or busy) and takes the row out of line
+            until `due_at`. Neither leaves an attempt behind.
         started_at: when the attempt began; None for a row that was parked without one (no attempt row is written).
         error: JSON text `{"type", "message", "traceback"}`, or None.
         last_error: the message alone.
+        max_attempts: what the row's `max_attempts` becomes, where the hook's policy has changed; None leaves it.
     """
 
     delivery_id: str
@@ -180,6 +173,7 @@ class Settlement:
     due_at: float | None = None
     error: str | None = None
     last_error: str | None = None
+    max_attempts: int | None = None
 
 
 @dataclass(slots=True)
@@ -198,9 +192,14 @@ class Exchange:
 
     1. `settlements` and `starts` are stored (those whose fence is old are ignored).
     2. In each run that is named by a settlement, the next waiting row is made `pending` if no row is in line.
-    3. Rows that are `pending` are claimed, at most `limit`: the due head of each run in `claim_runs`, and, with
-       `scan`, any due row, earliest `due_at` first. Never two rows of one run, and none while another row of its
-       run is `running`.
+    3. Rows that are `pending` are claimed, at most `limit`: the due head of each run in `claim_runs`, then, with
+       `scan`, of each hook in `claim_hooks` at most so many of its due rows, and any due row whose hook is not in
+       `apart`; earliest `due_at` first. Never two rows of one run, and none while another row of its run is
+       `running`.
+
+    Attributes:
+        apart: hooks that `scan` leaves alone: paused, or limited in how many may run at once.
+        claim_hooks: those of them that may start, with how many.
     """
 
     server_id: str
@@ -210,6 +209,8 @@ class Exchange:
     claim_runs: Collection[str] = ()
     scan: bool = False
     limit: int = 0
+    apart: Collection[HookKey] = ()
+    claim_hooks: Mapping[HookKey, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -255,12 +256,104 @@ class DeliveryRecord:
 
 @dataclass(slots=True)
 class DeliveryFilter:
-    """Which deliveries to list; None means all."""
+    """Which deliveries are meant; None means all.
+
+    `created_after` and `created_before` are instants: at or after the first, before the second.
+    """
 
     status: str | None = None
     run_id: str | None = None
     hook: str | None = None
+    runnable: str | None = None
     user_id: str | None = None
+    replay_id: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+
+
+@dataclass(slots=True)
+class HookStats:
+    """What became of one hook's deliveries in a span of time.
+
+    Attributes:
+        count: deliveries that ended in it, and `delivered`, `dead`, `discarded` of them.
+        failed: attempts that failed or timed out in it.
+        wait_p50, wait_p95: seconds from the commit to the first start; None where nothing was delivered.
+        duration_p50, duration_p95: seconds of an attempt; None where there was none.
+    """
+
+    key: HookKey
+    count: int
+    delivered: int
+    dead: int
+    discarded: int
+    failed: int
+    wait_p50: float | None
+    wait_p95: float | None
+    duration_p50: float | None
+    duration_p95: float | None
+
+
+ReplayStatus = Literal["running", "paused", "completed", "cancelled"]
+
+
+@dataclass(slots=True)
+class ReplayRecord:
+    """A replay: one hook over stored runs, as new deliveries.
+
+    Attributes:
+        phase, hook: the hook; `runnables` are the ids of those whose runs are meant.
+        statuses: the runs' statuses that are meant.
+        since, until: the runs that finished in [since, until); None: no bound.
+        root_only: whether runs that another run started are left out.
+        max_per_second: deliveries made in a second; None: as fast as they are done.
+        matched: how many runs it is about, counted when it was made.
+        made: how many deliveries it has made.
+        next_at: no further delivery before this instant.
+    """
+
+    replay_id: str
+    phase: Phase
+    hook: str
+    runnables: Sequence[str]
+    statuses: Sequence[str]
+    max_attempts: int
+    created_at: float
+    plugin: str | None = None
+    since: float | None = None
+    until: float | None = None
+    root_only: bool = True
+    max_per_second: float | None = None
+    status: ReplayStatus = "running"
+    matched: int = 0
+    made: int = 0
+    next_at: float = 0.0
+    finished_at: float | None = None
+
+
+@dataclass(slots=True)
+class Prune:
+    """What is to be deleted: what finished before these instants; None keeps all of it.
+
+    Attributes:
+        delivered_before: delivered and discarded deliveries.
+        dead_before: dead ones.
+        runs_before: finished runs, with their deliveries; one with a delivery that is not final is kept, and one with
+            a dead delivery that `dead_before` does not cover. Sessions that lose their last run so go with it.
+    """
+
+    delivered_before: float | None = None
+    dead_before: float | None = None
+    runs_before: float | None = None
+
+
+@dataclass(slots=True)
+class Pruned:
+    """How many were deleted, or would be."""
+
+    deliveries: int = 0
+    runs: int = 0
+    sessions: int = 0
 
 
 @dataclass(slots=True)
@@ -269,141 +362,3 @@ class Page(Generic[T]):
 
     items: list[T]
     next_cursor: str | None = None
-
-
-class RunStorage(Protocol):
-    """What the engine needs of a storage while it executes a run."""
-
-    async def lock_session(self, request: SessionLock) -> LockedSession | None:
-        """Make the session the run's own, creating it if it is new; None while another run holds it."""
-        ...
-
-    async def unlock_session(self, session_id: str, run_id: str) -> None:
-        """Give the session back, for a run that ends without `finish_run`."""
-
-    async def accept_run(self, run: RunRecord, deliveries: Sequence[NewDelivery]) -> None:
-        """Commit 1: store the run as `running`, and its background pre-hooks."""
-
-    async def finish_run(self, request: FinishRun) -> bool:
-        """Commit 2: the outcome, the session's state, the deliveries; unlocks the session.
-
-        Returns False, with nothing stored, if the run is no longer `running` on `run.server_id`.
-        """
-        ...
-
-
-@runtime_checkable
-class Storage(RunStorage, Protocol):
-    """A ledger, opened.
-
-    Raises:
-        StorageError: from every method, when the operation could not be done; nothing of it is stored then.
-        ValueError: from the listings, for a `cursor` that no listing gave.
-    """
-
-    @property
-    def description(self) -> str:
-        """What it is, for people: `sqlite:///path/to/hookline.db`."""
-        ...
-
-    async def check(self) -> None:
-        """Raise unless the ledger can be written."""
-
-    # servers
-    async def beat(self, server: ServerRecord) -> None:
-        """Write the server's row and renew the leases of all deliveries that it is running.
-
-        The new leases end at `server.heartbeat_at + LEASE_SECONDS`.
-        """
-
-    async def list_servers(self) -> list[ServerRecord]:
-        """All servers that have a row."""
-        ...
-
-    async def list_orphans(self, server_ids: Collection[str]) -> list[RunRecord]:
-        """The runs that are `running` and whose server is in `server_ids` or has no row."""
-        ...
-
-    async def take_over(self, request: TakeOver) -> int:
-        """Set free what silent servers held; returns how many deliveries were."""
-        ...
-
-    async def retire(self, server_id: str) -> None:
-        """Delete a server's row; it holds nothing any more."""
-
-    # runs
-    async def release_line(self, run_id: str, now: float) -> None:
-        """Make the head of a finished run's line due at once: nobody here is going to start it."""
-
-    async def get_run(self, run_id: str) -> RunRecord | None:
-        """One run."""
-        ...
-
-    async def list_runs(self, session_id: str, *, limit: int, cursor: str | None) -> Page[RunRecord]:
-        """The runs of one session."""
-        ...
-
-    # sessions
-    async def get_session(self, session_id: str) -> Session | None:
-        """One session."""
-        ...
-
-    async def list_sessions(self, *, user_id: str | None, limit: int, cursor: str | None) -> Page[Session]:
-        """Sessions, most recently created first."""
-        ...
-
-    # deliveries
-    async def exchange(self, request: Exchange) -> list[ClaimedDelivery]:
-        """Store what became of attempts and claim new ones."""
-        ...
-
-    async def get_delivery(self, delivery_id: str) -> DeliveryRecord | None:
-        """One delivery with its attempts."""
-        ...
-
-    async def list_deliveries(self, where: DeliveryFilter, *, limit: int, cursor: str | None) -> Page[DeliveryRecord]:
-        """Deliveries, without their attempts."""
-        ...
-
-    async def run_deliveries(self, run_id: str) -> list[DeliveryRecord]:
-        """All deliveries of one run with their attempts, in the order of the line."""
-        ...
-
-    async def redrive(self, delivery_id: str, now: float) -> DeliveryRecord | None:
-        """Give a dead or parked delivery fresh attempts, due now; None if it is neither, or unknown."""
-        ...
-
-    async def discard(self, delivery_id: str, reason: str, now: float) -> DeliveryRecord | None:
-        """End a delivery that is not final and not running; None if it is either, or unknown.
-
-        The next in its line takes its place.
-        """
-        ...
-
-    async def prune(self, before: float) -> int:
-        """Delete delivered and discarded deliveries that finished before that instant; returns how many."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what is under way and close."""
-
-
-@runtime_checkable
-class Database(Protocol):
-    """A light description of a storage, as users write it: `SqliteDb(db_file="tmp/agent.db")`.
-
-    Two descriptions with the same `url` are one database.
-    """
-
-    @property
-    def url(self) -> str:
-        """What identifies the database within this process."""
-        ...
-
-    def open(self) -> Storage:
-        """Open it, making or migrating its tables; called in a thread.
-
-        Raises:
-            StorageError: it cannot be opened; the message says why and what to do.
-        """
-        ...
