@@ -52,7 +52,7 @@ class PlannedHook:
     fails_run: bool
     root_only: bool
     hold_output: bool
-    policy: Policy = Policy()
+    policy: Policy
 
     @property
     def name(self) -> str:
@@ -245,6 +245,10 @@ def _plan_hook(
         fails_run=guardrail or options.on_error == "fail",
         root_only=given.source != "runnable" and not guardrail and options.scope != "all",
         hold_output=guardrail and options.hold_output is not False,
+        policy=Policy(
+            timeout=options.timeout or timeout,
+            retries=defaults.delivery_retries if options.retries is None else options.retries,
+        ),
     )
 
 
