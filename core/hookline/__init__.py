@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from hookline.agent import Agent
 from hookline.agent_os import AgentOS
+from hookline.clock import Clock
 from hookline.deliveries import Delivery, DeliveryStatus
 from hookline.errors import (
     AuthenticationError,
     CheckError,
     ConfigurationError,
+    GiveUp,
     HookError,
     HooklineError,
     HookTimeoutError,
@@ -18,6 +20,7 @@ from hookline.errors import (
     ModelError,
     OutputCheckError,
     PluginError,
+    RetryAfter,
     RunLostError,
     RunningLoopError,
     RunNotCompletedError,
@@ -50,11 +53,13 @@ __all__ = [
     "AgentOS",
     "AuthenticationError",
     "CheckError",
+    "Clock",
     "ConfigurationError",
     "Database",
     "Delivery",
     "DeliveryStatus",
     "EventName",
+    "GiveUp",
     "Guardrail",
     "HookError",
     "HookTimeoutError",
@@ -74,6 +79,7 @@ __all__ = [
     "Principal",
     "Refuse",
     "Rejection",
+    "RetryAfter",
     "RunContext",
     "RunError",
     "RunEvent",

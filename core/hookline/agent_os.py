@@ -7,19 +7,23 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from hookline.agent import Agent
 from hookline.authentication import Authenticator
+from hookline.clock import SYSTEM_CLOCK, Clock
+from hookline.deliveries import HookKey
 from hookline.errors import ConfigurationError, ServerBusyError, StorageError
 from hookline.execution.live_run import LiveRun, RunRequest
 from hookline.execution.points import read_points
 from hookline.execution.runtime import Limits, Runtime
 from hookline.models import Model
 from hookline.plan import GivenHook, Plan, PlanDefaults, build_plan
-from hookline.plugins import PluginRegistry
+from hookline.plugins import PluginRegistry, PluginState
+from hookline.replays import plan_replay
 from hookline.runnable import Runnable, slug
-from hookline.storage import Database, Storage
+from hookline.storage import Database, ReplayRecord, ReplayStatus, Storage
 from hookline.transport import Transport
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ class AgentOS:
             `@hook(run_in_background=False)`, are durable deliveries after the response.
         plugins: plugin objects or modules, besides the installed ones.
         settings: default: read from the environment and `hookline.toml`.
+        clock: tells what is due; tests give one that they move (`hookline.testing.ManualClock`).
 
     Raises:
         ConfigurationError: two agents of one id, two different databases, nothing to serve.
@@ -63,6 +68,7 @@ class AgentOS:
         run_hooks_in_background: bool = False,
         plugins: Sequence[object] | None = None,
         settings: Settings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.id = id or slug(name or "") or "agent-os"
         self.name = name or self.id
@@ -73,6 +79,7 @@ class AgentOS:
         self._post_hooks = tuple(post_hooks or ())
         self._plugin_objects = tuple(plugins or ())
         self._settings = settings
+        self.clock = clock
         self._registry: PluginRegistry | None = None
         self._plans: dict[Key, Plan] = {}
         self._app: Any = None
@@ -103,6 +110,10 @@ class AgentOS:
                 runnable.resolve_model(lambda provider, model_id: _make_model(registry, provider, model_id))
             runnable.check()
         self._plans = {key: self._plan(runnable, registry) for key, runnable in self.runnables.items()}
+        self._settings.hook_overrides.check_names(
+            (HookKey(owner, item.phase, item.name) for (_, owner), plan in self._plans.items() for item in plan.items),
+            absent_plugins={info.name for info in registry.plugins if info.state is not PluginState.ACTIVE},
+        )
         self._registry = registry
         return self
 
@@ -116,9 +127,8 @@ class AgentOS:
             runnable,
             pre=[*of_plugins("pre_run"), *server_pre],
             post=[*server_post, *of_plugins("post_run")],
-            defaults=PlanDefaults(
-                self.settings.inline_timeout, self.settings.delivery_timeout, self.settings.delivery_retries
-            ),
+            defaults=PlanDefaults(**{each.name: getattr(self.settings, each.name) for each in fields(PlanDefaults)}),
+            overrides=self.settings.hook_overrides,
             run_in_background=self.run_hooks_in_background,
         )
 
@@ -207,6 +217,7 @@ class AgentOS:
         if self._runtime is not None:
             raise ConfigurationError(f"the lifespan of AgentOS {self.id!r} is running already")
         self._shutting_down = False
+        self._warn_of_unknown_settings()
         settings = self.settings
         async with AsyncExitStack() as stack:
             self._runtime = runtime = await Runtime.open(
@@ -228,6 +239,12 @@ class AgentOS:
             for _, context in self.registry.lifespans(self):
                 await stack.enter_async_context(context)
             yield
+
+    def _warn_of_unknown_settings(self) -> None:
+        from hookline.settings import unknown_names  # pydantic-settings costs more than all of the core
+
+        for unknown in unknown_names(self.registry.plugins):
+            logger.warning("%s", unknown)
 
     async def _close(self, runtime: Runtime) -> None:
         self.begin_shutdown()
@@ -324,6 +341,28 @@ class AgentOS:
     def wake_deliveries(self) -> None:
         """Something became due in the ledger (a redriven delivery): look now."""
         self._open.deliverer.wake()
+
+    def plan_replay(self, hook: str, **chosen: Any) -> ReplayRecord:
+        """A replay of a background hook over stored runs, ready for `start_replay`; see `hookline.replays.plan_replay`.
+
+        Raises:
+            ReplayError: something of it has no meaning.
+        """
+        self.load()
+        return plan_replay(self._plans, hook, now=self.clock.time(), **chosen)
+
+    async def start_replay(self, replay: ReplayRecord) -> ReplayRecord:
+        """Store a replay; from now on its deliveries are made, here or by another server of the ledger."""
+        stored = await self.storage.create_replay(replay)
+        self._open.replayer.wake()
+        return stored
+
+    async def set_replay_status(self, replay_id: str, status: ReplayStatus) -> ReplayRecord | None:
+        """Pause, resume (`running`) or cancel a replay; None if it is unknown or has ended."""
+        changed = await self.storage.set_replay_status(replay_id, status, self.clock.time())
+        self._open.replayer.wake()
+        self._open.deliverer.wake()
+        return changed
 
     async def readiness(self) -> list[str]:
         """Why this server is not ready for runs; empty if it is."""

@@ -8,6 +8,8 @@ HooklineError
 │   └── OutputCheckError
 ├── HookError                   a hook failed, timed out, or ended in a way that no hook may
 │   └── HookTimeoutError
+├── RetryAfter                  said by a background hook: try again, then
+├── GiveUp                      said by a background hook: it is of no use to try again
 ├── AuthenticationError         who asks is not who they say
 ├── ModelError                  the model's side failed: unreachable, refused, garbage
 ├── ToolArgumentsError          a model's arguments do not fit the tool (`hookline.tools`)
@@ -23,6 +25,7 @@ HooklineError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +80,42 @@ class HookError(HooklineError):
 
 class HookTimeoutError(HookError):
     """A hook or a tool did not end within its time limit."""
+
+
+class RetryAfter(HooklineError):  # noqa: N818 - it reads as what it says: raise RetryAfter(30)
+    """Raised by a background hook that knows when to try again: a far end said so, say.
+
+    The attempt has failed: it counts towards `retries`, and towards the failures that pause the hook; after the last
+    one the delivery is dead. Only the wait is this one, exactly, instead of the backoff; at most 7 days. Raised by an
+    inline hook it is a failure like any other.
+
+    Args:
+        seconds: how long to wait, 0 or more.
+        reason: why, for the ledger.
+
+    Raises:
+        ValueError: `seconds` is negative, infinite, or no number.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise ValueError(f"RetryAfter({seconds!r}): it takes a number of seconds, 0 or more")
+        super().__init__(f"try again after {seconds:g} s" + (f": {reason}" if reason else ""))
+        self.seconds = float(seconds)
+
+
+class GiveUp(HooklineError):  # noqa: N818 - it reads as what it says: raise GiveUp("no such customer")
+    """Raised by a background hook for which a further attempt is of no use: its delivery is dead at once.
+
+    It says something about this delivery, not about the hook, so it is none of the failures that pause the hook. Raised
+    by an inline hook it is a failure like any other.
+
+    Args:
+        reason: why, for the ledger.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
 
 
 class AuthenticationError(HooklineError):

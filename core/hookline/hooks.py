@@ -4,52 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeVar, overload
 
 from hookline.errors import ConfigurationError
-from hookline.runs import RunStatus
+from hookline.hook_options import GuardrailMode, HookOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 HOOK_ATTRIBUTE = "__hookline_hook__"
-
-OUTCOMES: frozenset[str] = frozenset(status.value for status in RunStatus if status is not RunStatus.RUNNING)
-
-
-@dataclass(frozen=True, slots=True)
-class HookOptions:
-    """What a mark says of a hook; None where it says nothing."""
-
-    name: str | None = None
-    run_in_background: bool | None = None
-    guardrail: bool | None = None
-    timeout: float | None = None
-    retries: int | None = None
-    on: tuple[str, ...] | None = None
-    on_error: Literal["continue", "fail"] | None = None
-    scope: Literal["root", "all"] | None = None
-    hold_output: bool | None = None
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.timeout is not None and not self.timeout > 0:
-            raise ConfigurationError(f"hook: timeout={self.timeout!r} must be more than 0 seconds")
-        if self.retries is not None and self.retries < 0:
-            raise ConfigurationError(f"hook: retries={self.retries!r} must be 0 or more")
-        if self.on_error not in (None, "continue", "fail"):
-            raise ConfigurationError(f"hook: on_error={self.on_error!r} must be 'continue' or 'fail'")
-        if self.scope not in (None, "root", "all"):
-            raise ConfigurationError(f"hook: scope={self.scope!r} must be 'root' or 'all'")
-        for outcome in self.on or ():
-            if outcome not in OUTCOMES:
-                raise ConfigurationError(f"hook: on={outcome!r} is none of {', '.join(sorted(OUTCOMES))}")
-
-    def over(self, other: HookOptions) -> HookOptions:
-        """These options, and the other's where these say nothing."""
-        said = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, ())}
-        return replace(other, **said)
 
 
 def options_of(function: object) -> HookOptions:
@@ -87,6 +49,12 @@ def hook(
     run_in_background: bool | None = None,
     timeout: float | None = None,
     retries: int | None = None,
+    backoff: float | None = None,
+    max_age: float | None = None,
+    concurrency: int | None = None,
+    circuit_threshold: int | None = None,
+    circuit_cooldown: float | None = None,
+    sample: float | None = None,
     on: str | Iterable[str] | None = None,
     on_error: Literal["continue", "fail"] | None = None,
     scope: Literal["root", "all"] | None = None,
@@ -101,6 +69,12 @@ def hook(
     run_in_background: bool | None = None,
     timeout: float | None = None,
     retries: int | None = None,
+    backoff: float | None = None,
+    max_age: float | None = None,
+    concurrency: int | None = None,
+    circuit_threshold: int | None = None,
+    circuit_cooldown: float | None = None,
+    sample: float | None = None,
     on: str | Iterable[str] | None = None,
     on_error: Literal["continue", "fail"] | None = None,
     scope: Literal["root", "all"] | None = None,
@@ -109,6 +83,8 @@ def hook(
 ) -> F | Callable[[F], F]:
     """Say how a hook is to be run; the hook itself is returned.
 
+    The settings may say otherwise for one hook of one server: `[hooks."RUNNABLE/post/NAME"]` in `hookline.toml`.
+
     Args:
         function: the hook, when used without arguments.
         name: its name in listings and in the ledger; default: its `__qualname__`.
@@ -116,6 +92,16 @@ def hook(
             `run_hooks_in_background` is on; default: as the server says.
         timeout: seconds for one attempt; default 30 inline, 60 in the background.
         retries: attempts after the first one, in the background; default 3.
+        backoff: seconds to wait at most after the first failed attempt, in the background; doubled after each further
+            one, at most 300; default 1.
+        max_age: seconds after the run's end at which a delivery that has not succeeded is given up; default: never.
+        concurrency: how many deliveries of this hook may be under way at once in one process; default: no limit of
+            its own.
+        circuit_threshold: after so many failed attempts in a row, across runs, the hook's deliveries are paused;
+            0: never; default 20.
+        circuit_cooldown: seconds that they are paused, before one is tried; default 60.
+        sample: the share of runs that it is called for, from 0 to 1. A hash of the run's id decides, the same
+            everywhere, so that what a small share calls a larger one calls too (see `hookline.sampling`); default 1.
         on: the outcomes after which a post-hook is called; default `completed`.
         on_error: `fail` makes an inline hook that raises fail the run; default `continue`.
         scope: `all` calls a server's or plugin's hook for members' and steps' runs too; default `root`.
@@ -130,6 +116,12 @@ def hook(
         run_in_background=run_in_background,
         timeout=timeout,
         retries=retries,
+        backoff=backoff,
+        max_age=max_age,
+        concurrency=concurrency,
+        circuit_threshold=circuit_threshold,
+        circuit_cooldown=circuit_cooldown,
+        sample=sample,
         on=None if on is None else _names(on),
         on_error=on_error,
         scope=scope,
@@ -145,7 +137,11 @@ def hook(
 def guardrail(function: F, /) -> F: ...
 @overload
 def guardrail(
-    *, name: str | None = None, timeout: float | None = None, hold_output: bool | None = None
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    hold_output: bool | None = None,
+    mode: GuardrailMode | None = None,
 ) -> Callable[[F], F]: ...
 def guardrail(
     function: F | None = None,
@@ -154,6 +150,7 @@ def guardrail(
     name: str | None = None,
     timeout: float | None = None,
     hold_output: bool | None = None,
+    mode: GuardrailMode | None = None,
 ) -> F | Callable[[F], F]:
     """Mark a hook as a guardrail: always inline, and closed when it fails.
 
@@ -165,8 +162,14 @@ def guardrail(
         name: its name; default: its `__qualname__`.
         timeout: seconds; default 30.
         hold_output: False lets a stream's text leave before this output guardrail has passed.
+        mode: `enforce` (the default); `observe`: it is called, what it finds is written down (`/runs/{id}/hooks`), and
+            the run passes whatever that is: no output is held for it, what it changes in the run's input or content is
+            undone; `off`: it is not called.
+
+    Raises:
+        ConfigurationError: an argument has no meaning.
     """
-    options = HookOptions(name=name, timeout=timeout, hold_output=hold_output, guardrail=True)
+    options = HookOptions(name=name, timeout=timeout, hold_output=hold_output, mode=mode, guardrail=True)
     if function is not None:
         return _mark(function, options)
     return lambda f: _mark(f, options)
@@ -175,12 +178,14 @@ def guardrail(
 class Guardrail:
     """A guardrail with state of its own: subclass it, write `check`, and give an instance as a hook.
 
-    `check` is sync or async and names the arguments it wants, as any hook does.
+    `check` is sync or async and names the arguments it wants, as any hook does. The attributes mean what the arguments
+    of `guardrail()` do.
     """
 
     name: str | None = None
     timeout: float | None = None
     hold_output: bool | None = None
+    mode: GuardrailMode | None = None
 
     check: Callable[..., Any]
 

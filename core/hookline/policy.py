@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 BACKOFF_SECONDS = 1.0
@@ -31,3 +32,13 @@ class Policy:
     concurrency: int | None = None
     circuit_threshold: int = 20
     circuit_cooldown: float = 60.0
+
+    @property
+    def max_attempts(self) -> int:
+        """How many attempts there are at most."""
+        return self.retries + 1
+
+    def wait_after(self, failures: int) -> float:
+        """Seconds to wait after so many failed attempts: doubling, with full jitter, capped."""
+        longest = min(BACKOFF_CAP_SECONDS, self.backoff * 2.0 ** min(failures - 1, 60))
+        return random.uniform(0.0, longest)  # noqa: S311 - spreads load, guards nothing

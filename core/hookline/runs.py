@@ -24,6 +24,9 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+FINISHED_STATUSES = frozenset({RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
 @dataclass(slots=True)
 class RunInput:
     """The input of a run; an inline pre-hook may change `input_content` before the run is accepted."""

@@ -17,13 +17,17 @@ from hookline.authentication import Authenticator
 from hookline_fastapi import openapi, schemas
 from hookline_fastapi.access import Access, Gate
 from hookline_fastapi.definitions import Definitions, Wellbeing
+from hookline_fastapi.deliveries import Deliveries
 from hookline_fastapi.documentation import OPENAPI_PATH, Documentation
 from hookline_fastapi.openapi import problem, problems
 from hookline_fastapi.problems import Problem
-from hookline_fastapi.resources import Deliveries, Runs, Sessions
+from hookline_fastapi.replays import Replays
 from hookline_fastapi.routing import BareRoute, HooklineRoute, handle_error
 from hookline_fastapi.run_endpoint import RunEndpoint
+from hookline_fastapi.runs import Runs
+from hookline_fastapi.sessions import Sessions
 from hookline_fastapi.settings import read_settings
+from hookline_fastapi.statistics import Statistics
 
 DESCRIPTION = (
     "Runs of agents, with everything around them. Times are RFC 3339 in UTC, durations are seconds. "
@@ -87,27 +91,16 @@ def add_routes(app: FastAPI, agent_os: AgentOS) -> Gate:
     add("GET", "/sessions/{session_id}", sessions.get_session, schemas.Session, problems(404))
     add("GET", "/sessions/{session_id}/runs", sessions.list_session_runs, session_runs, problems(404))
 
-    deliveries = Deliveries(agent_os)
-    one = "/deliveries/{delivery_id}"
-    add("GET", "/deliveries", deliveries.list_deliveries, schemas.Listing[schemas.Delivery], problems())
-    add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))
-    redrive, discard = deliveries.redrive_delivery, deliveries.discard_delivery
-    add("POST", f"{one}/redrive", redrive, schemas.Delivery, problems(404, 409), access=Access.ADMIN)
-    add(
-        "POST",
-        f"{one}/discard",
-        discard,
-        schemas.Delivery,
-        problems(404, 409, 413, 415),
-        access=Access.ADMIN,
-        extra=openapi.DISCARD_REQUEST,
-    )
+    _add_deliveries(add, Deliveries(agent_os))
+    _add_replays(add, Replays(agent_os))
 
     known = Definitions(agent_os)
     add("GET", "/agents", known.list_agents, schemas.Listing[schemas.Agent], problems())
     add("GET", "/agents/{agent_id}", known.get_agent, schemas.Agent, problems(404))
     add("GET", "/plugins", known.list_plugins, schemas.Listing[schemas.Plugin], problems(), access=Access.ADMIN)
     add("GET", "/hooks", known.list_hooks, schemas.Listing[schemas.PlannedHook], problems())
+    stats = schemas.Listing[schemas.HookStats]
+    add("GET", "/hooks/stats", Statistics(agent_os).list_hook_stats, stats, problems(), access=Access.ADMIN)
 
     wellbeing = Wellbeing(agent_os)
     not_ready: dict[int | str, dict[str, Any]] = {503: problem(schemas.NotReady, "Not ready; `reasons` tells why.")}
@@ -156,6 +149,56 @@ class _Adder:
             openapi_extra=extra,
         )
         self._app.router.routes.append(route)
+
+
+def _add_deliveries(add: _Adder, deliveries: Deliveries) -> None:
+    many, one = "/deliveries", "/deliveries/{delivery_id}"
+    add("GET", many, deliveries.list_deliveries, schemas.Listing[schemas.Delivery], problems())
+    add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))
+    for path, endpoint, model, responses, extra in (
+        (f"{one}/redrive", deliveries.redrive_delivery, schemas.Delivery, problems(404, 409, 413, 415), None),
+        (
+            f"{one}/discard",
+            deliveries.discard_delivery,
+            schemas.Delivery,
+            problems(404, 409, 413, 415),
+            openapi.request(schemas.DiscardBody),
+        ),
+        (
+            f"{many}/redrive",
+            deliveries.redrive_deliveries,
+            schemas.Changed,
+            problems(413, 415),
+            openapi.request(schemas.RedriveManyBody, required=False),
+        ),
+        (
+            f"{many}/discard",
+            deliveries.discard_deliveries,
+            schemas.Changed,
+            problems(413, 415),
+            openapi.request(schemas.DiscardManyBody),
+        ),
+    ):
+        add("POST", path, endpoint, model, responses, access=Access.ADMIN, extra=extra)
+
+
+def _add_replays(add: _Adder, replays: Replays) -> None:
+    many, one = "/replays", "/replays/{replay_id}"
+    made: dict[int | str, dict[str, Any]] = {
+        200: {"model": schemas.Replay, "description": "With `dry_run`: what it would be about; nothing is stored."},
+        **problems(413, 415),
+    }
+    body = openapi.request(schemas.ReplayBody)
+    add("POST", many, replays.create_replay, schemas.Replay, made, access=Access.ADMIN, status=201, extra=body)
+    add("GET", many, replays.list_replays, schemas.Listing[schemas.Replay], problems(), access=Access.ADMIN)
+    add("GET", one, replays.get_replay, schemas.Replay, problems(404), access=Access.ADMIN)
+    for word, endpoint in (
+        ("pause", replays.pause_replay),
+        ("resume", replays.resume_replay),
+        ("cancel", replays.cancel_replay),
+    ):
+        path, responses = f"{one}/{word}", problems(404, 409, 413, 415)
+        add("POST", path, endpoint, schemas.Replay, responses, access=Access.ADMIN)
 
 
 def _add_documentation(app: FastAPI, gate: Gate) -> None:

@@ -47,10 +47,12 @@ HOOK_CALL: Final[dict[str, Any]] = {
     "phase": "post",
     "plugin": None,
     "status": "delivered",
+    "guardrail_mode": None,
     "started_at": NOW,
     "duration": 0.2,
     "error": None,
     "delivery_id": DELIVERY_ID,
+    "replay_id": None,
     "attempts": [{"number": 1, "started_at": NOW, "duration": 0.2, "outcome": "delivered", "error": None}],
 }
 
@@ -74,6 +76,53 @@ DELIVERY: Final[dict[str, Any]] = {
     "max_attempts": 4,
     "due_at": None,
     "last_error": "the mail server refused the connection",
+    "replay_id": None,
+}
+
+REDRIVE_MANY: Final[dict[str, Any]] = {"hook": "send_notification", "created_after": NOW, "dry_run": True}
+
+DISCARD_MANY: Final[dict[str, Any]] = {"hook": "send_notification", "reason": "sent by hand", "limit": 100}
+
+CHANGED: Final[dict[str, Any]] = {"matched": 12, "changed": 0, "dry_run": True}
+
+_HOUR: Final[dict[str, Any]] = {
+    "count": 120,
+    "delivered": 118,
+    "dead": 2,
+    "discarded": 0,
+    "failed": 9,
+    "wait": {"p50": 0.002, "p95": 0.011},
+    "duration": {"p50": 0.18, "p95": 0.42},
+}
+
+HOOK_STATS: Final[dict[str, Any]] = {
+    "runnable": "demo",
+    "phase": "post",
+    "hook": "send_notification",
+    "last_hour": _HOUR,
+    "last_day": _HOUR,
+}
+
+REPLAY_BODY: Final[dict[str, Any]] = {"hook": "send_notification", "since": NOW, "max_per_second": 10}
+
+REPLAY: Final[dict[str, Any]] = {
+    "replay_id": "c2f0b6a1-0d53-4f3b-8b80-2f8f1f6f9a10",
+    "hook": "send_notification",
+    "phase": "post",
+    "runnables": ["demo"],
+    "statuses": ["completed"],
+    "since": NOW,
+    "until": SOON,
+    "max_per_second": 10.0,
+    "status": "running",
+    "matched": 1200,
+    "made": 400,
+    "delivered": 390,
+    "dead": 1,
+    "discarded": 0,
+    "parked": 0,
+    "created_at": SOON,
+    "finished_at": None,
 }
 
 AGENT: Final[dict[str, Any]] = {
@@ -102,9 +151,17 @@ PLANNED_HOOK: Final[dict[str, Any]] = {
     "source": "runnable",
     "mode": "background",
     "guardrail": False,
+    "guardrail_mode": None,
     "timeout": 60.0,
     "retries": 3,
+    "backoff": 1.0,
+    "max_age": None,
+    "concurrency": None,
+    "circuit_threshold": 20,
+    "circuit_cooldown": 60.0,
+    "sample": 1.0,
     "on": ["completed"],
+    "from_settings": [],
 }
 
 PROBLEM: Final[dict[str, Any]] = {

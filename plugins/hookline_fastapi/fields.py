@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from hookline_fastapi.body import UPLOAD, Body, decode_json
+from starlette.requests import Request
+
+from hookline_fastapi.body import UPLOAD, Body, decode_json, read_body
 from hookline_fastapi.problems import FieldError, invalid
 
 ID_ALPHABET = "letters, digits and . _ ~ : @ + = | -"
@@ -58,6 +61,15 @@ def read_fields(body: Body, specs: Mapping[str, FieldSpec]) -> dict[str, Any]:
     return values
 
 
+async def read_values(request: Request, specs: Mapping[str, FieldSpec], limit: int) -> dict[str, Any]:
+    """The fields of a request's body, which has at most `limit` bytes.
+
+    Raises:
+        Problem: the body or a field is wrong.
+    """
+    return read_fields(await read_body(request.scope, request.receive, limit), specs)
+
+
 def read_text(raw: Any, _is_json: bool) -> str:
     """Text with something in it."""
     if not isinstance(raw, str):
@@ -93,6 +105,57 @@ def read_bool(raw: Any, is_json: bool) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
+
+
+def read_word(*words: str) -> Reader:
+    """The reader of one of these words."""
+
+    def read(raw: Any, is_json: bool) -> str:
+        text = read_text(raw, is_json)
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return read
+
+
+def read_number(*, above: float, most: float) -> Reader:
+    """The reader of a number, more than `above`, at most `most`."""
+
+    def read(raw: Any, is_json: bool) -> float:
+        try:
+            number = float(raw) if isinstance(raw, str) and not is_json else raw
+        except ValueError:
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int | float) or not above < number <= most:
+            raise ValueError(f"must be a number, more than {above:g} and at most {most:g}")
+        return float(number)
+
+    return read
+
+
+def read_count(most: int) -> Reader:
+    """The reader of a whole number from 1."""
+    read_any = read_number(above=0, most=most)
+
+    def read(raw: Any, is_json: bool) -> int:
+        number = read_any(raw, is_json)
+        if not number.is_integer():
+            raise ValueError("must be a whole number")
+        return int(number)
+
+    return read
+
+
+def read_instant(raw: Any, is_json: bool) -> float:
+    """An instant as RFC 3339 has it, with its offset; as seconds since the epoch."""
+    try:
+        instant = datetime.fromisoformat(read_text(raw, is_json))
+        if instant.tzinfo is not None:
+            return instant.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be an instant as RFC 3339 has it, such as 2026-11-21T10:00:00Z")
 
 
 def read_object(raw: Any, is_json: bool) -> dict[str, Any]:

@@ -21,6 +21,9 @@ MORE_MODELS: tuple[type[BaseModel], ...] = (
     schemas.RunForm,
     schemas.RunBody,
     schemas.DiscardBody,
+    schemas.DiscardManyBody,
+    schemas.RedriveManyBody,
+    schemas.ReplayBody,
     schemas.Problem,
     schemas.Rejection,
     schemas.NotReady,
@@ -68,9 +71,14 @@ def request_body(*media: tuple[str, type[BaseModel]], required: bool = True) -> 
 RUN_REQUEST = request_body(
     (body.MULTIPART, schemas.RunForm), (body.FORM, schemas.RunForm), (body.JSON, schemas.RunBody)
 )
-DISCARD_REQUEST = request_body(
-    (body.JSON, schemas.DiscardBody), (body.FORM, schemas.DiscardBody), (body.MULTIPART, schemas.DiscardBody)
-)
+
+
+def request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The `requestBody` of an operation that takes its fields as JSON or as a form."""
+    return request_body((body.JSON, model), (body.FORM, model), (body.MULTIPART, model), required=required)
+
+
+DISCARD_REQUEST = request(schemas.DiscardBody)
 
 EVENT_EXAMPLE = (
     "id: 1\nevent: RunStarted\n"

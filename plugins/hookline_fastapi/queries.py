@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from hookline import DeliveryStatus
 from hookline.jsontext import dumps
+from hookline.storage import DeliveryFilter, Page
 from hookline_fastapi.problems import FieldError, Problem, invalid
+
+T = TypeVar("T")
 
 FilterText = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -37,6 +40,44 @@ class DeliveryQuery(PageQuery):
     status: Annotated[DeliveryStatus | None, Field(description="Only those in this status.")] = None
     run_id: Annotated[FilterText | None, Field(description="Only those of this run.")] = None
     hook: Annotated[FilterText | None, Field(description="Only those of hooks with this name.")] = None
+    runnable: Annotated[FilterText | None, Field(description="Only those of this agent.")] = None
+    user_id: Annotated[FilterText | None, Field(description="Only those of this user's runs.")] = None
+    replay_id: Annotated[FilterText | None, Field(description="Only those that this replay made.")] = None
+    created_after: Annotated[AwareDatetime | None, Field(description="Only those made then or later.")] = None
+    created_before: Annotated[AwareDatetime | None, Field(description="Only those made before.")] = None
+
+    def where(self) -> DeliveryFilter:
+        """The same for the ledger."""
+        return DeliveryFilter(
+            status=self.status,
+            run_id=self.run_id,
+            hook=self.hook,
+            runnable=self.runnable,
+            user_id=self.user_id,
+            replay_id=self.replay_id,
+            created_after=self.created_after and self.created_after.timestamp(),
+            created_before=self.created_before and self.created_before.timestamp(),
+        )
+
+
+class ReplayQuery(PageQuery):
+    """Which replays."""
+
+    status: Annotated[
+        Literal["running", "paused", "completed", "cancelled"] | None, Field(description="Only those in this status.")
+    ] = None
+
+
+async def page_of(asked: Awaitable[Page[T]]) -> Page[T]:
+    """What a storage's listing gives.
+
+    Raises:
+        Problem: the cursor is none of this listing's.
+    """
+    try:
+        return await asked
+    except ValueError:
+        raise bad_cursor() from None
 
 
 def bad_cursor() -> Problem:

@@ -16,7 +16,12 @@ from hookline_fastapi import examples
 T = TypeVar("T")
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+NotBlank = Annotated[str, StringConstraints(min_length=1)]
 Phase = Literal["pre", "post"]
+GuardrailMode = Annotated[
+    Literal["enforce", "observe", "off"] | None,
+    Field(description="Null for what is no guardrail; `observe`: what it finds is written down, the run passes."),
+]
 
 
 def _shown(example: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +70,57 @@ class DiscardBody(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD))
 
     reason: Annotated[str, Field(min_length=1, description="Kept with the delivery; not blank.")]
+
+
+class _ManyBody(BaseModel):
+    """Which deliveries, the oldest first."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.REDRIVE_MANY))
+
+    run_id: NotBlank | None = None
+    hook: NotBlank | None = None
+    runnable: NotBlank | None = None
+    user_id: NotBlank | None = None
+    replay_id: NotBlank | None = None
+    created_after: Annotated[AwareDatetime | None, Field(description="Those made then or later.")] = None
+    created_before: Annotated[AwareDatetime | None, Field(description="Those made before.")] = None
+    dry_run: Annotated[bool, Field(description="Only count them.")] = False
+    limit: Annotated[int, Field(ge=1, le=100_000, description="How many at most.")] = 1000
+
+
+class RedriveManyBody(_ManyBody):
+    """Which dead or parked deliveries get fresh attempts; without a filter: all."""
+
+    status: Literal["dead", "parked"] | None = None
+
+
+class DiscardManyBody(_ManyBody):
+    """Which waiting deliveries are given up; at least one filter is needed."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD_MANY))
+
+    reason: Annotated[str, Field(min_length=1, description="Kept with each; not blank.")]
+    status: Literal["waiting", "pending", "parked"] | None = None
+
+
+class ReplayBody(BaseModel):
+    """Which hook is run again, over which runs."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.REPLAY_BODY))
+
+    hook: Annotated[str, Field(min_length=1, description="The name of a background hook, as `/hooks` lists it.")]
+    phase: Phase | None = None
+    runnable: Annotated[NotBlank | None, Field(description="Only runs of this agent; default: all with the hook.")] = (
+        None
+    )
+    status: Annotated[
+        Literal["completed", "rejected", "failed", "cancelled"] | None,
+        Field(description="Only runs that ended so; default: those after which the hook is called."),
+    ] = None
+    since: Annotated[AwareDatetime | None, Field(description="Runs that finished then or later.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Runs that finished before; default: now.")] = None
+    max_per_second: Annotated[float | None, Field(gt=0, le=100_000, description="Deliveries made in a second.")] = None
+    dry_run: Annotated[bool, Field(description="Only count the runs.")] = False
 
 
 class ToolCall(BaseModel):
@@ -167,10 +223,12 @@ class HookCall(BaseModel):
         Literal["completed", "failed", "rejected"] | DeliveryStatus,
         Field(description="An inline call's own, or the delivery's."),
     ]
+    guardrail_mode: GuardrailMode
     started_at: AwareDatetime | None
     duration: float | None
     error: HookError | None
     delivery_id: str | None
+    replay_id: str | None
     attempts: list[Attempt]
 
 
@@ -202,6 +260,79 @@ class Delivery(BaseModel):
     max_attempts: int
     due_at: AwareDatetime | None
     last_error: str | None
+    replay_id: str | None
+
+
+class Changed(BaseModel):
+    """How many deliveries were meant, and how many were changed: none of them in a dry run."""
+
+    model_config = ConfigDict(json_schema_extra=_shown(examples.CHANGED))
+
+    matched: int
+    changed: int
+    dry_run: bool
+
+
+class Spread(BaseModel):
+    """Seconds: the median, and what 95 % stay under; null where there was nothing to measure."""
+
+    p50: float | None
+    p95: float | None
+
+
+class HookCounts(BaseModel):
+    """What became of a hook's deliveries in a span of time.
+
+    `count` ended in it, of which `delivered`, `dead` and `discarded`; `failed` counts attempts. `wait` is from the
+    run's commit to the first attempt, `duration` that of an attempt.
+    """
+
+    count: int
+    delivered: int
+    dead: int
+    discarded: int
+    failed: int
+    wait: Spread
+    duration: Spread
+
+
+class HookStats(BaseModel):
+    """A hook's deliveries of late."""
+
+    model_config = ConfigDict(json_schema_extra=_shown(examples.HOOK_STATS))
+
+    runnable: str
+    phase: Phase
+    hook: str
+    last_hour: HookCounts
+    last_day: HookCounts
+
+
+class Replay(BaseModel):
+    """A replay: a background hook over stored runs.
+
+    `matched` runs are meant, for `made` of which there is a delivery; `delivered` to `parked` count those.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_shown(examples.REPLAY))
+
+    replay_id: Annotated[str | None, Field(description="Null where nothing is stored: in a dry run.")]
+    hook: str
+    phase: Phase
+    runnables: list[str]
+    statuses: list[RunStatus]
+    since: AwareDatetime | None
+    until: AwareDatetime | None
+    max_per_second: float | None
+    status: Literal["planned", "running", "paused", "completed", "cancelled"]
+    matched: int
+    made: int
+    delivered: int
+    dead: int
+    discarded: int
+    parked: int
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None
 
 
 class Agent(BaseModel):
@@ -231,7 +362,11 @@ class Plugin(BaseModel):
 
 
 class PlannedHook(BaseModel):
-    """A hook in the plan of a runnable; `timeout` in seconds."""
+    """A hook in the plan of a runnable; times in seconds.
+
+    From `backoff` to `circuit_cooldown` all is null for what is called inline. `sample` is the share of runs that it is
+    called for, `from_settings` the names of the options that the server's settings overrode.
+    """
 
     model_config = ConfigDict(json_schema_extra=_shown(examples.PLANNED_HOOK))
 
@@ -242,9 +377,17 @@ class PlannedHook(BaseModel):
     source: Literal["plugin", "server", "runnable"]
     mode: Literal["inline", "background"]
     guardrail: bool
+    guardrail_mode: GuardrailMode
     timeout: float
     retries: int
+    backoff: float | None
+    max_age: float | None
+    concurrency: int | None
+    circuit_threshold: int | None
+    circuit_cooldown: float | None
+    sample: float
     on: list[str]
+    from_settings: list[str]
 
 
 class Listing(BaseModel, Generic[T]):

@@ -90,6 +90,19 @@ class SqliteDb:
 
         return open_storage(self)
 
+    def upgrade(self) -> tuple[str | None, str]:
+        """Make or migrate its tables whatever `migrate` says; it blocks, so call it in a thread.
+
+        Returns:
+            The schema's revision before (None: there were no tables) and after.
+
+        Raises:
+            StorageError: it cannot be done; nothing has changed then.
+        """
+        from hookline_sql.ledger import upgrade_database
+
+        return upgrade_database(self)
+
 
 def _file_of(db_file: str | os.PathLike[str] | None, db_url: str | None) -> Path:
     if (db_file is None) == (db_url is None):

@@ -20,10 +20,10 @@ from hookline_sql.failures import is_locked, storage_error
 from hookline_sql.lines import Lines
 from hookline_sql.readers import Readers
 from hookline_sql.runs import Runs
-from hookline_sql.schema import Tables
+from hookline_sql.schema import HEAD, Tables
 from hookline_sql.servers import Servers
 from hookline_sql.sessions import Sessions
-from hookline_sql.upgrade import prepare
+from hookline_sql.upgrade import prepare, revision_of
 from hookline_sql.writer import Writer
 
 logger = logging.getLogger("hookline.sql")
@@ -50,7 +50,7 @@ class Ledger:
         self.exchanges = Exchanges(self.tables, self.lines)
         self.deliveries = Deliveries(self.tables, self.lines)
         file = str(description.file)
-        engine, connection = _connect(description, self.tables)
+        engine, connection = _connect(description, self.tables, migrate=description.migrate)
         self.writer = Writer(connection, file, description.busy_timeout)
         self.readers = Readers(engine, file)
 
@@ -99,10 +99,30 @@ class Ledgers:
         await ledger.close()
 
 
-def _connect(description: SqliteDb, tables: Tables) -> tuple[Engine, Connection]:
+def upgrade_database(description: SqliteDb) -> tuple[str | None, str]:
+    """Make or migrate the tables; the revision before and after.
+
+    Raises:
+        StorageError: it cannot be done.
+    """
+    tables, file = Tables(description.table_prefix), str(description.file)
+    before = None
+    if description.file.is_file():
+        engine = make_engine(description.file, synchronous="FULL", busy_timeout=description.busy_timeout)
+        try:
+            with engine.connect() as connection:
+                before = revision_of(connection, tables)
+        except SQLAlchemyError as error:
+            raise storage_error(error, file) from error
+    _, connection = _connect(description, tables, migrate="auto")
+    connection.close()
+    return before, HEAD
+
+
+def _connect(description: SqliteDb, tables: Tables, *, migrate: str) -> tuple[Engine, Connection]:
     check_sqlite_version()
     file, timeout = description.file, description.busy_timeout
-    if description.migrate == "auto":
+    if migrate == "auto":
         _make_folder(file.parent)
     elif not file.is_file():
         raise StorageError(f"{file} does not exist: make it with migrate='auto', or give another db_file")
@@ -112,7 +132,7 @@ def _connect(description: SqliteDb, tables: Tables) -> tuple[Engine, Connection]
             connection = engine.connect()
             undo.callback(connection.close)
             use_write_ahead_log(connection, file, timeout)
-            prepare(connection, tables, migrate=description.migrate, file=str(file))
+            prepare(connection, tables, migrate=migrate, file=str(file))
             _try_to_write(connection)
         except SQLAlchemyError as error:
             raise storage_error(error, str(file)) from error

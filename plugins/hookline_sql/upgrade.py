@@ -58,7 +58,7 @@ def upgrade(connection: Connection, prefix: str, *, script_location: Path | None
 
 
 def _is_current(connection: Connection, tables: Tables, file: str) -> bool:
-    revision = _revision_of(connection, tables)
+    revision = revision_of(connection, tables)
     if revision is not None and (not _REVISION.fullmatch(revision) or revision > schema.HEAD):
         raise StorageError(
             f"{file}: its tables have revision {revision!r}, which is newer than {schema.HEAD!r}, "
@@ -71,7 +71,8 @@ def _has_version(connection: Connection, tables: Tables) -> bool:
     return inspect(connection).has_table(tables.version.name)
 
 
-def _revision_of(connection: Connection, tables: Tables) -> str | None:
+def revision_of(connection: Connection, tables: Tables) -> str | None:
+    """The schema's revision; None where there are no tables."""
     if not _has_version(connection, tables):
         return None
     return connection.execute(select(tables.version.c.version_num)).scalar()

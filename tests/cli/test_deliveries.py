@@ -67,7 +67,7 @@ def test_filters_choose(hookline: CommandLine, ledger: Path) -> None:
     assert {(item["hook"], item["status"]) for item in every} == {("send_report", "dead"), ("write_log", "delivered")}
     assert every[0].keys() == {
         *("delivery_id", "run_id", "runnable", "phase", "hook", "position", "status"),
-        *("attempt_count", "max_attempts", "due_at", "last_error"),
+        *("attempt_count", "max_attempts", "due_at", "last_error", "replay_id"),
     }
     assert [item["hook"] for item in listed(hookline, "--db", "ledger.db", "--hook", "write_log")] == ["write_log"]
     assert len(listed(hookline, "--db", "ledger.db", "--run", every[0]["run_id"])) == 2

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hookline import ConfigurationError, Guardrail, guardrail, hook
-from hookline.hooks import HookOptions, options_of
+from hookline.hook_options import HookOptions
+from hookline.hooks import options_of
 
 
 def test_a_mark_returns_the_function_itself() -> None:
@@ -106,7 +107,26 @@ def test_a_mark_on_a_method_or_a_class_holds_for_its_objects() -> None:
         ({"timeout": 0}, "timeout=0"),
         ({"timeout": -1}, "timeout=-1"),
         ({"timeout": float("nan")}, "timeout=nan"),
+        ({"timeout": float("inf")}, "timeout=inf"),
+        ({"timeout": "5"}, "timeout='5'"),
+        ({"timeout": True}, "timeout=True"),
         ({"retries": -1}, "retries=-1"),
+        ({"retries": 1.5}, "retries=1.5"),
+        ({"retries": True}, "retries=True"),
+        ({"backoff": -0.1}, "backoff=-0.1"),
+        ({"backoff": float("inf")}, "backoff=inf"),
+        ({"max_age": 0}, "max_age=0"),
+        ({"max_age": "1d"}, "max_age='1d'"),
+        ({"concurrency": 0}, "concurrency=0"),
+        ({"concurrency": 2.0}, "concurrency=2.0"),
+        ({"circuit_threshold": -1}, "circuit_threshold=-1"),
+        ({"circuit_cooldown": 0}, "circuit_cooldown=0"),
+        ({"sample": -0.1}, "sample=-0.1"),
+        ({"sample": 1.01}, "sample=1.01"),
+        ({"sample": float("nan")}, "sample=nan"),
+        ({"sample": True}, "sample=True"),
+        ({"run_in_background": "yes"}, "run_in_background='yes'"),
+        ({"name": " "}, "name=' '"),
         ({"on": "complete"}, "on='complete'"),
         ({"on": ["completed", "running"]}, "on='running'"),
         ({"on_error": "ignore"}, "on_error='ignore'"),
@@ -117,6 +137,25 @@ def test_a_meaningless_option_is_named(options: dict[str, Any], culprit: str) ->
     with pytest.raises(ConfigurationError) as raised:
         hook(**options)
     assert culprit in str(raised.value)
+
+
+def test_a_meaningless_option_of_a_guardrail_is_named() -> None:
+    wrong: Any = "observed"
+    with pytest.raises(ConfigurationError, match=r"mode='observed' must be 'enforce', 'observe' or 'off'"):
+        guardrail(mode=wrong)
+
+
+def test_every_option_of_a_policy_is_a_mark() -> None:
+    policy = {
+        "backoff": 0.0,
+        "max_age": float("inf"),
+        "concurrency": 2,
+        "circuit_threshold": 0,
+        "circuit_cooldown": 0.5,
+        "sample": 0,
+    }
+    said: dict[str, Any] = dict(policy)
+    assert options_of(hook(**said)(lambda: None)).said() == policy
 
 
 def test_what_cannot_be_called_cannot_be_marked() -> None:

@@ -72,8 +72,10 @@ def test_openapi_document(client: Served) -> None:
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/agents", "/agents/{agent_id}", "/agents/{agent_id}/runs", "/deliveries", "/deliveries/{delivery_id}",
-        "/deliveries/{delivery_id}/discard", "/deliveries/{delivery_id}/redrive", "/health", "/hooks", "/plugins",
-        "/ready", "/runs/{run_id}", "/runs/{run_id}/cancel", "/runs/{run_id}/hooks", "/sessions",
+        "/deliveries/discard", "/deliveries/redrive", "/deliveries/{delivery_id}/discard",
+        "/deliveries/{delivery_id}/redrive", "/health", "/hooks", "/hooks/stats", "/plugins", "/ready", "/replays",
+        "/replays/{replay_id}", "/replays/{replay_id}/cancel", "/replays/{replay_id}/pause",
+        "/replays/{replay_id}/resume", "/runs/{run_id}", "/runs/{run_id}/cancel", "/runs/{run_id}/hooks", "/sessions",
         "/sessions/{session_id}", "/sessions/{session_id}/runs",
     }  # fmt: skip
     run = document["paths"]["/agents/{agent_id}/runs"]["post"]

@@ -66,7 +66,8 @@ def test_hooks_of_a_run(serve: Serve) -> None:
     assert [each["hook"].split(".")[-1] for each in items] == ["inline", "failing", "early", "breaks", "works"]
     for item in items:
         assert list(item) == [
-            "kind", "hook", "phase", "plugin", "status", "started_at", "duration", "error", "delivery_id", "attempts",
+            "kind", "hook", "phase", "plugin", "status", "started_at", "duration", "error", "delivery_id",
+            "replay_id", "attempts",
         ]  # fmt: skip
         assert item["started_at"].endswith("Z")
     assert items[0]["delivery_id"] is None
@@ -167,7 +168,7 @@ def test_delivery(serve: Serve) -> None:
     delivery = dead_delivery(client)
     assert list(delivery) == [
         "delivery_id", "run_id", "runnable", "phase", "hook", "position", "status", "attempt_count", "max_attempts",
-        "due_at", "last_error",
+        "due_at", "last_error", "replay_id",
     ]  # fmt: skip
     assert delivery["last_error"] == "RuntimeError: not mended yet"
     assert client.get(f"/deliveries/{delivery['delivery_id']}").json() == delivery

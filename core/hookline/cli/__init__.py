@@ -8,12 +8,14 @@ import click
 
 from hookline.cli.completion import completion
 from hookline.cli.config import config
+from hookline.cli.db import db
 from hookline.cli.deliveries import deliveries
 from hookline.cli.demo import demo
 from hookline.cli.doctor import doctor
 from hookline.cli.group import HooklineGroup
 from hookline.cli.hooks import hooks
 from hookline.cli.plugins import plugins
+from hookline.cli.replay import replay, replays
 from hookline.cli.run import run
 from hookline.cli.serve import serve
 
@@ -45,5 +47,5 @@ def main() -> None:
             reconfigure(line_buffering=True)
 
 
-for command in (demo, serve, run, plugins, hooks, deliveries, config, doctor, completion):
+for command in (demo, serve, run, plugins, hooks, deliveries, replay, replays, db, config, doctor, completion):
     main.add_command(command)

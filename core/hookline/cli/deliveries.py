@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from hookline.cli.group import load_registry
-from hookline.cli.loading import app_option, find_app
+from hookline.cli.ledgers import ask, find_ledger, ledger_options
 from hookline.cli.output import json_option, print_fields, print_json, print_listing
+from hookline.cli.selection import filter_of, filter_options, many_options, print_count
 from hookline.deliveries import DeliveryStatus
 from hookline.errors import ConfigurationError
 from hookline.jsontext import loads, optional_time_text, time_text
-from hookline.storage import Attempt, Database, DeliveryFilter, DeliveryRecord, Storage
-
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
+from hookline.mending import DISCARDABLE, REDRIVABLE, count_in
+from hookline.storage import Attempt, DeliveryFilter, DeliveryRecord, Storage
 
 _COLUMNS = {
     "DELIVERY": "delivery_id",
@@ -40,35 +35,27 @@ def deliveries() -> None:
     """
 
 
-def _ledger_options(command: F) -> F:
-    return app_option(
-        click.option("--db", "database", metavar="FILE", help="The ledger itself: its file, or its URL.")(command)
-    )
-
-
 @deliveries.command("list")
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]))
-@click.option("--run", "run_id", metavar="RUN_ID")
-@click.option("--hook", metavar="NAME")
+@filter_options
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200))
 @click.option("--cursor", help="Where a listing before ended.")
-@_ledger_options
+@ledger_options
 @json_option
 def list_deliveries(
     status: str | None,
-    run_id: str | None,
-    hook: str | None,
     limit: int,
     cursor: str | None,
     reference: str | None,
     database: str | None,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """List deliveries, newest first."""
-    where = DeliveryFilter(status=status, run_id=run_id, hook=hook)
-    ledger = _find_ledger(reference, database)
+    where = filter_of(status, **chosen)
+    ledger = find_ledger(reference, database)
     try:
-        page = _ask(ledger, lambda storage: storage.list_deliveries(where, limit=limit, cursor=cursor))
+        page = ask(ledger, lambda storage: storage.list_deliveries(where, limit=limit, cursor=cursor))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--cursor") from None
     items = [record.delivery.to_dict() for record in page.items]
@@ -77,11 +64,11 @@ def list_deliveries(
 
 @deliveries.command()
 @click.argument("delivery_id")
-@_ledger_options
+@ledger_options
 @json_option
 def show(delivery_id: str, reference: str | None, database: str | None, as_json: bool) -> None:
     """Tell all about one delivery, with its attempts and their tracebacks."""
-    record = _ask(_find_ledger(reference, database), lambda storage: _get(storage, delivery_id))
+    record = ask(find_ledger(reference, database), lambda storage: _get(storage, delivery_id))
     if as_json:
         print_json(_to_dict(record))
     else:
@@ -89,81 +76,98 @@ def show(delivery_id: str, reference: str | None, database: str | None, as_json:
 
 
 @deliveries.command()
-@click.argument("delivery_id")
-@_ledger_options
+@click.argument("delivery_id", required=False)
+@click.option("--status", type=click.Choice([status.value for status in REDRIVABLE]))
+@filter_options
+@many_options
+@ledger_options
 @json_option
-def redrive(delivery_id: str, reference: str | None, database: str | None, as_json: bool) -> None:
-    """Give a dead or parked delivery fresh attempts, due now."""
+def redrive(
+    delivery_id: str | None,
+    status: str | None,
+    limit: int,
+    dry_run: bool,
+    reference: str | None,
+    database: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Give a dead or parked delivery fresh attempts, due now; or all that the options choose, the oldest first."""
+    where = filter_of(status, **chosen)
+    _choose_one_or_many(delivery_id, where, dry_run=dry_run)
 
-    async def act(storage: Storage) -> DeliveryRecord:
-        found = await _get(storage, delivery_id)
-        record = await storage.redrive(delivery_id, time.time())
+    async def one(storage: Storage) -> DeliveryRecord:
+        found = await _get(storage, str(delivery_id))
+        record = await storage.redrive(str(delivery_id), time.time())
         if record is None:
             raise ConfigurationError(
                 f"delivery {delivery_id} is {found.delivery.status}: only a dead or parked one can be redriven"
             )
         return record
 
-    _print_changed(_ask(_find_ledger(reference, database), act), as_json)
+    async def many(storage: Storage) -> int:
+        if dry_run:
+            return await count_in(storage, where, REDRIVABLE, limit)
+        return await storage.redrive_many(where, time.time(), limit)
+
+    ledger = find_ledger(reference, database)
+    if delivery_id is not None:
+        _print_changed(ask(ledger, one), as_json)
+    else:
+        print_count("redriven", ask(ledger, many), limit, dry_run=dry_run, as_json=as_json)
 
 
 @deliveries.command()
-@click.argument("delivery_id")
+@click.argument("delivery_id", required=False)
 @click.option("--reason", required=True, help="Why; it is kept with the delivery.")
-@_ledger_options
+@click.option("--status", type=click.Choice([status.value for status in DISCARDABLE]))
+@filter_options
+@many_options
+@ledger_options
 @json_option
-def discard(delivery_id: str, reason: str, reference: str | None, database: str | None, as_json: bool) -> None:
-    """Give a delivery up; the next one in the line of its run takes its place."""
+def discard(
+    delivery_id: str | None,
+    reason: str,
+    status: str | None,
+    limit: int,
+    dry_run: bool,
+    reference: str | None,
+    database: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Give a delivery up, and the next one in the line of its run takes its place; or all that the options choose."""
     if not reason.strip():
         raise click.BadParameter("say why", param_hint="--reason")
+    where = filter_of(status, **chosen)
+    _choose_one_or_many(delivery_id, where, dry_run=dry_run)
 
-    async def act(storage: Storage) -> DeliveryRecord:
-        found = await _get(storage, delivery_id)
-        record = await storage.discard(delivery_id, reason, time.time())
+    async def one(storage: Storage) -> DeliveryRecord:
+        found = await _get(storage, str(delivery_id))
+        record = await storage.discard(str(delivery_id), reason, time.time())
         if record is None:
             raise ConfigurationError(
                 f"delivery {delivery_id} is {found.delivery.status}: what is running or at its end cannot be discarded"
             )
         return record
 
-    _print_changed(_ask(_find_ledger(reference, database), act), as_json)
+    async def many(storage: Storage) -> int:
+        if dry_run:
+            return await count_in(storage, where, DISCARDABLE, limit)
+        return await storage.discard_many(where, reason, time.time(), limit)
+
+    ledger = find_ledger(reference, database)
+    if delivery_id is not None:
+        _print_changed(ask(ledger, one), as_json)
+    else:
+        print_count("discarded", ask(ledger, many), limit, dry_run=dry_run, as_json=as_json)
 
 
-def _find_ledger(reference: str | None, database: str | None) -> Database:
-    if database is not None and _given_on_command_line("reference"):
-        raise click.UsageError("give one of --app and --db")
-    if database is None and reference is not None:
-        return find_app(reference).agent_os.load().database
-    return _named_ledger(database)
-
-
-def _given_on_command_line(parameter: str) -> bool:
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is click.core.ParameterSource.COMMANDLINE
-
-
-def _named_ledger(database: str | None) -> Database:
-    from hookline.settings import load_settings  # pydantic-settings costs more than all of the core
-
-    settings = load_settings()
-    name = database or settings.database
-    if ":" not in name and not Path(name).is_file():
-        mend = "" if database else "; name another one with --db FILE or --app module:agent_os"
-        raise ConfigurationError(f"there is no ledger {name}{mend}")
-    return load_registry().storage(settings.storage)(name)
-
-
-def _ask(ledger: Database, act: Callable[[Storage], Awaitable[T]]) -> T:
-    """Open the ledger, do one thing with it, and close it."""
-
-    async def run() -> T:
-        storage = await asyncio.to_thread(ledger.open)
-        try:
-            return await act(storage)
-        finally:
-            await storage.close()
-
-    return asyncio.run(run())
+def _choose_one_or_many(delivery_id: str | None, where: DeliveryFilter, *, dry_run: bool) -> None:
+    if delivery_id is None and where == DeliveryFilter():
+        raise click.UsageError("name a delivery, or choose some: --hook, --status, --runnable, --older-than, ...")
+    if delivery_id is not None and (dry_run or where != DeliveryFilter()):
+        raise click.UsageError("give either a delivery's id, or options that choose")
 
 
 async def _get(storage: Storage, delivery_id: str) -> DeliveryRecord:

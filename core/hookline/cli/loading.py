@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 import click
 
 from hookline.agent_os import AgentOS
+from hookline.environment import APP_VARIABLE
 from hookline.errors import ConfigurationError, HooklineError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-APP_VARIABLE = "HOOKLINE_APP"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import click
 
 from hookline.cli.address import find_address_trouble
 from hookline.cli.ledger_file import find_ledger_trouble
-from hookline.cli.loading import APP_VARIABLE, check_reference, find_app, plugins_option
+from hookline.cli.loading import check_reference, find_app, plugins_option
 from hookline.cli.trouble import stop_for
+from hookline.environment import APP_VARIABLE
 
 RELOADED_APP = "hookline.cli.served:app"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hookline.cli.loading import APP_VARIABLE, find_app
+from hookline.cli.loading import find_app
+from hookline.environment import APP_VARIABLE
 
 
 def __getattr__(name: str) -> Any:

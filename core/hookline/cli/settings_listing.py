@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,23 +14,22 @@ from pydantic_settings import BaseSettings
 from hookline.agent_os import AgentOS
 from hookline.cli.group import load_registry
 from hookline.cli.masking import masked
-from hookline.cli.plugin_settings import plugin_variables, settings_model
-from hookline.cli.trouble import Trouble
-from hookline.cli.variables import unknown_names
-from hookline.plugins import PluginRegistry, PluginState
+from hookline.plugins import PluginState
 from hookline.settings import (
     SETTINGS_FILE,
     Settings,
+    UnknownName,
     file_name_of,
+    hook_sources_of,
     load_settings,
     plugin_settings,
     plugin_sources_of,
     plugin_tables,
+    plugin_variables,
+    settings_model,
     sources_of,
+    unknown_names,
 )
-
-Models = Mapping[str, type[BaseSettings] | None]
-"""The settings of the plugins by their names; None where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Listing:
     """All settings, and the names that look like a setting's and are none."""
 
     settings: list[ListedSetting]
-    unknown: list[Trouble]
+    unknown: list[UnknownName]
 
 
 def read(agent_os: AgentOS | None) -> Listing:
@@ -64,22 +64,24 @@ def read(agent_os: AgentOS | None) -> Listing:
         settings, registry = agent_os.settings, agent_os.registry
     else:
         settings, registry = load_settings(), load_registry()
-    models = _models_of(registry)
-    active = [info.name for info in registry.plugins if info.state is PluginState.ACTIVE]
-    listed = [*_core(settings), *(each for name in active for each in _of_plugin(name, models[name]))]
-    fields = {name: list(model.model_fields) if model else None for name, model in models.items()}
-    return Listing(listed, unknown_names(fields))
-
-
-def _models_of(registry: PluginRegistry) -> Models:
-    return {info.name: settings_model(info) if info.state is PluginState.ACTIVE else None for info in registry.plugins}
+    active = [info for info in registry.plugins if info.state is PluginState.ACTIVE]
+    of_plugins = [each for info in active for each in _of_plugin(info.name, settings_model(info))]
+    return Listing([*_core(settings), *_of_hooks(settings), *of_plugins], unknown_names(registry.plugins))
 
 
 def _core(settings: Settings) -> Iterator[ListedSetting]:
     sources = sources_of(settings)
     for field in type(settings).model_fields:
         name = file_name_of(field)
+        if name == "hooks" and settings.hooks:
+            continue
         yield ListedSetting(name, masked(name, _plain(getattr(settings, field))), sources[name])
+
+
+def _of_hooks(settings: Settings) -> Iterator[ListedSetting]:
+    for (key, option), source in hook_sources_of(settings).items():
+        value = settings.hooks[key][option]
+        yield ListedSetting(f'hooks."{key}".{option}', "inf" if value == math.inf else _plain(value), source)
 
 
 def _of_plugin(name: str, model: type[BaseSettings] | None) -> Iterator[ListedSetting]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from hookline.events import EventName
 from hookline.execution.live_run import LiveRun
 from hookline.execution.record import CallStatus, HookCall, describe_error, details_of, message_of
 from hookline.execution.snapshot import snapshot_arguments
+from hookline.hook_options import GuardrailMode
 from hookline.plan import PlannedHook
 from hookline.storage import RunRecord
 from hookline.threads import DaemonThreads
@@ -63,7 +65,7 @@ class InlineHooks:
             HookFailedError: a guardrail, or a hook with `on_error="fail"`, failed.
         """
         seen: dict[str, str] = {}
-        hooks = [hook for hook in run.plan.pre_inline if _in_scope(hook, run)]
+        hooks = [hook for hook in run.plan.pre_inline if run.wants(hook)]
         for hook in hooks:
             if hook.guardrail:
                 seen[hook.name] = run.run_input.input_content
@@ -76,26 +78,38 @@ class InlineHooks:
             for hook in stale:
                 seen[hook.name] = run.run_input.input_content
                 await self.call(hook, run)
-        changing = guardrails[-1].name
-        raise HookFailedError(changing, guardrail=True, cause=HookError("guardrails keep changing the input"))
+        for hook in reversed(guardrails):
+            if hook.enforces:
+                raise HookFailedError(hook.name, guardrail=True, cause=HookError("guardrails keep changing the input"))
 
     async def run_post_hooks(self, hooks: Iterable[PlannedHook], run: LiveRun) -> None:
         """The given post-hooks that want the run's present status; raises as `run_pre_hooks` does."""
         for hook in hooks:
-            if _in_scope(hook, run) and (hook.guardrail or run.output.status in hook.on):
+            if run.wants(hook) and (hook.guardrail or run.output.status in hook.on):
                 await self.call(hook, run)
 
     async def call(self, hook: PlannedHook, run: LiveRun) -> None:
-        """Call one hook and write it down; raises as `run_pre_hooks` does."""
+        """Call one hook and write it down; raises as `run_pre_hooks` does, unless it is a guardrail that observes."""
         started, completed, failed = _EVENTS[hook.phase]
+        observes = hook.guardrail_mode == "observe"
         run.emit(started, hook=hook.name)
-        error = await self.call_recorded(
-            run, hook.callee, hook.phase, hook.plugin, lambda: self._offered(hook, run), hook.timeout
-        )
+        with _undone(run) if observes else nullcontext():
+            error = await self.call_recorded(
+                run,
+                hook.callee,
+                hook.phase,
+                hook.plugin,
+                lambda: self._offered(hook, run),
+                hook.timeout,
+                guardrail_mode=hook.guardrail_mode,
+            )
         if error is None:
             run.emit(completed, hook=hook.name)
             return
-        run.emit(failed, hook=hook.name, error={"type": type(error).__name__})
+        observed = {"guardrail_mode": "observe"} if observes else {}
+        run.emit(failed, hook=hook.name, error={"type": type(error).__name__}, **observed)
+        if observes:
+            return
         if isinstance(error, CheckError):
             raise RunRejectedError(hook.name, error)
         if hook.fails_run:
@@ -109,6 +123,8 @@ class InlineHooks:
         plugin: str | None,
         offered: Callable[[], Mapping[str, Any]],
         timeout: float,
+        *,
+        guardrail_mode: GuardrailMode | None = None,
     ) -> Exception | None:
         """Call something of a plugin's or user's and write it down; returns what it raised."""
         started_at, clock = time.time(), time.perf_counter()
@@ -139,6 +155,7 @@ class InlineHooks:
                 duration=time.perf_counter() - clock,
                 error=describe_error(error) if error is not None else None,
                 details=details_of(error) if error is not None else {},
+                guardrail_mode=guardrail_mode,
             )
         )
         return error
@@ -168,8 +185,14 @@ class InlineHooks:
         return offered
 
 
-def _in_scope(hook: PlannedHook, run: LiveRun) -> bool:
-    return run.request.parent_run_id is None or not hook.root_only
+@contextmanager
+def _undone(run: LiveRun) -> Iterator[None]:
+    """What is changed in the run's input or content meanwhile is undone."""
+    text, content = run.run_input.input_content, run.output.content
+    try:
+        yield
+    finally:
+        run.run_input.input_content, run.output.content = text, content
 
 
 def _first_attempt(hook: PlannedHook, run: LiveRun) -> Delivery:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from hookline.errors import HooklineError
@@ -14,9 +15,10 @@ from hookline.events import CONTENT_EVENTS, TERMINAL_EVENTS, EventName, RunEvent
 from hookline.execution.record import HookCall
 from hookline.jsontext import dumps, loads
 from hookline.messages import Message
-from hookline.plan import Plan
+from hookline.plan import Plan, PlannedHook
 from hookline.runnable import Runnable
 from hookline.runs import RunContext, RunInput, RunOutput
+from hookline.sampling import in_sample, sample_point
 from hookline.sessions import Session
 from hookline.storage import NewDelivery, RunRecord
 
@@ -81,7 +83,7 @@ class LiveRun:
     Attributes:
         output: the run, final once `finished()` returns.
         accepted_input: the input as it was accepted.
-        output_passed: whether every output guardrail has passed.
+        output_passed: whether every output guardrail that enforces has passed.
         stored_state: JSON text of the session's state as the ledger holds it; `state_text`: as the run leaves it.
         metadata_text: JSON text of the run's metadata.
         document: JSON text of `output.to_dict()`, encoded once, when the run has ended.
@@ -122,7 +124,7 @@ class LiveRun:
         self.clock_started = time.perf_counter()
         self.is_accepted = False
         self.accepted_input: str | None = None
-        self.output_passed = not plan.output_guardrails
+        self.output_passed = not plan.guards_output
         self.stored_state = self.state_text = self.metadata_text = "{}"
         self.committing = False
         self.cancel_requested = False
@@ -203,6 +205,16 @@ class LiveRun:
         return True
 
     # for the engine
+
+    def wants(self, hook: PlannedHook) -> bool:
+        """Whether a hook is called for this run at all: as its scope and its sample say."""
+        if hook.root_only and self.request.parent_run_id is not None:
+            return False
+        return hook.sample >= 1.0 or in_sample(self._sample_point, hook.sample)
+
+    @cached_property
+    def _sample_point(self) -> int:
+        return sample_point(self.run_id)
 
     def emit(self, event: EventName, **data: Any) -> None:
         """Write an event; what bears content is held back while an output guardrail has not passed."""

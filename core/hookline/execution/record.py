@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hookline.errors import CheckError
+from hookline.hook_options import GuardrailMode
 from hookline.jsontext import dumps, loads, time_text
 
 CallStatus = Literal["completed", "failed", "rejected"]
@@ -44,7 +45,8 @@ def details_of(error: BaseException) -> dict[str, Any]:
 class HookCall:
     """One call of an inline hook.
 
-    `started_at` is in seconds since the epoch, `duration` in seconds; `details` is what a check error carried.
+    `started_at` is in seconds since the epoch, `duration` in seconds; `details` is what a check error carried;
+    `guardrail_mode` is None for what is no guardrail, and missing in what older versions stored.
     """
 
     hook: str
@@ -55,6 +57,7 @@ class HookCall:
     duration: float
     error: dict[str, str] | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    guardrail_mode: GuardrailMode | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plain data of this call, as the ledger keeps it."""
@@ -67,4 +70,5 @@ class HookCall:
             "duration": self.duration,
             "error": self.error,
             "details": self.details,
+            "guardrail_mode": self.guardrail_mode,
         }

@@ -25,10 +25,9 @@ class Scheduler:
 
     def schedule(self, run: LiveRun, hooks: Sequence[PlannedHook], *, first_position: int) -> list[NewDelivery]:
         """The rows to be stored for these hooks."""
-        nested = run.request.parent_run_id is not None
         rows: list[NewDelivery] = []
         for position, hook in enumerate(hooks, first_position):
-            if nested and hook.root_only:
+            if not run.wants(hook):
                 continue
             row = NewDelivery(
                 delivery_id=str(uuid.uuid4()),

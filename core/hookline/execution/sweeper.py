@@ -15,7 +15,7 @@ from hookline.execution.record import message_of
 from hookline.execution.snapshot import output_of
 from hookline.jsontext import dumps
 from hookline.runs import RunStatus
-from hookline.storage import DeliveryFilter, FinishRun, RunRecord, ServerRecord, Storage, TakeOver
+from hookline.storage import DeliveryFilter, FinishRun, Prune, RunRecord, ServerRecord, Storage, TakeOver
 
 logger = logging.getLogger("hookline.ledger")
 
@@ -88,7 +88,7 @@ class Sweeper:
 
     async def _keep_house(self) -> None:
         """What is due now and then: delete what is old, and tell of what waits for a person."""
-        await self._storage.prune(time.time() - self._retention)
+        await self._storage.prune(Prune(delivered_before=time.time() - self._retention))
         parked = DeliveryFilter(status=DeliveryStatus.PARKED)
         if (await self._storage.list_deliveries(parked, limit=1, cursor=None)).items:
             logger.warning(

@@ -12,6 +12,7 @@ from typing import Any
 import pluggy
 
 from hookline.errors import PluginError
+from hookline.hook_options import BACKGROUND_ONLY
 from hookline.hooks import options_of
 
 RUN_HOOKS = frozenset({"pre_run", "post_run"})
@@ -162,6 +163,10 @@ def _check_marks(marked: Marked) -> None:
     if options.run_in_background:
         raise PluginError(
             f"{marked.hook} is marked run_in_background=True, but only pre_run and post_run can run there"
+        )
+    if useless := sorted((BACKGROUND_ONLY | {"sample"}) & options.said().keys()):
+        raise PluginError(
+            f"{marked.hook} is marked {useless[0]}=..., which has a meaning for pre_run and post_run only"
         )
 
 

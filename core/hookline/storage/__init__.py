@@ -10,7 +10,7 @@ the first in line is made `pending` once its run is finished, the next as soon a
 somebody takes it: who names an older fence has lost it, and what they say of it is ignored.
 """
 
-from hookline.storage.protocol import Database, RunStorage, Storage
+from hookline.storage.protocol import Database, RunStorage, Storage, Upgradable
 from hookline.storage.records import (
     LEASE_SECONDS,
     RESERVE_SECONDS,
@@ -66,4 +66,5 @@ __all__ = [
     "Start",
     "Storage",
     "TakeOver",
+    "Upgradable",
 ]

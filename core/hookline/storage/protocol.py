@@ -216,3 +216,19 @@ class Database(Protocol):
             StorageError: it cannot be opened; the message says why and what to do.
         """
         ...
+
+
+@runtime_checkable
+class Upgradable(Database, Protocol):
+    """A database whose tables have revisions."""
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Make or migrate its tables, also where `open` would not; called in a thread.
+
+        Returns:
+            Its schema's revision before (None: there were no tables) and after.
+
+        Raises:
+            StorageError: it cannot be done; nothing has changed then.
+        """
+        ...

@@ -7,6 +7,8 @@
     assert run.content == "The sum is 3."
     assert model.requests[1].messages[-1].content == "3"
 
+**A clock that a test moves**: `ManualClock`, for `AgentOS(clock=...)`.
+
 **The contract of models**, as a class of tests: a plugin that provides a model subclasses `ModelContract` and tells, by
 a `FarEnd`, how the other side is made to do each thing. These need pytest, which is imported when they are first used.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hookline.testing.manual_clock import ManualClock
 from hookline.testing.scripted_model import Reply, ScriptedModel, call_tool
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ __all__ = [
     "Capability",
     "Exchange",
     "FarEnd",
+    "ManualClock",
     "ModelContract",
     "RemoteEnd",
     "Reply",

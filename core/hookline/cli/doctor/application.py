@@ -9,12 +9,10 @@ from collections.abc import Iterator, Sequence
 from hookline.agent_os import AgentOS
 from hookline.cli.doctor.finding import Finding, Verdict, fail, ok, warn
 from hookline.cli.group import one_line
-from hookline.cli.plugin_settings import settings_model
-from hookline.cli.variables import unknown_names
 from hookline.errors import ConfigurationError, HooklineError
 from hookline.models import Model
 from hookline.plugins import PluginInfo, PluginRegistry, PluginState
-from hookline.settings import Settings, plugin_settings
+from hookline.settings import Settings, plugin_settings, settings_model, unknown_names
 
 _PLUGIN_PREFIX = "hookline_"
 
@@ -82,17 +80,14 @@ def _inactive(info: PluginInfo, settings: Settings) -> Finding:
 
 
 def _examine_settings(plugins: Sequence[PluginInfo]) -> Iterator[Finding]:
-    fields: dict[str, list[str] | None] = {}
     for info in plugins:
-        fields[info.name] = None
         if info.state is not PluginState.ACTIVE:
             continue
         try:
             model = settings_model(info)
             if model is not None:
-                fields[info.name] = list(model.model_fields)
                 plugin_settings(info.name, model)
         except HooklineError as error:
             yield fail(f"settings of {info.name}", one_line(error), "correct it; hookline config shows the others")
-    for trouble in unknown_names(fields):
-        yield warn("settings", trouble.reason, trouble.mend)
+    for unknown in unknown_names(plugins):
+        yield warn("settings", unknown.reason, unknown.mend)

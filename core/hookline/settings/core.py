@@ -1,18 +1,8 @@
-"""Settings: core's own and each plugin's, from code, the environment and `hookline.toml`, in that precedence.
-
-hookline.toml               database = "runs.db"
-the environment             HOOKLINE_DATABASE=runs.db
-one of a plugin's           [plugins.slack] channel = "#alerts"  or  HOOKLINE_PLUGIN_SLACK__CHANNEL=#alerts
-"""
+"""The settings of an AgentOS."""
 
 from __future__ import annotations
 
-import os
-import tomllib
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
@@ -21,16 +11,17 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from hookline.api_keys import hash_key, is_hash, read_key
+from hookline.environment import ENVIRONMENT_PREFIX
 from hookline.errors import ConfigurationError
-
-M = TypeVar("M", bound=BaseSettings)
-
-SETTINGS_FILE = "hookline.toml"
-
-ENVIRONMENT_PREFIX = "HOOKLINE_"
+from hookline.overrides import HookOverrides
+from hookline.retention import Retention
+from hookline.settings.file import SETTINGS_FILE, read_file
+from hookline.settings.hooks import HookSources
+from hookline.settings.mistakes import DEFAULT, IN_CODE, first_mistake, not_json, unknown_key, variable_of
 
 _SECRET = frozenset({"api_keys"})
 """Fields whose values no message shows."""
@@ -90,9 +81,15 @@ class Settings(BaseSettings):
         tool_threads: threads for sync tools.
         inline_timeout: seconds for an inline hook that has no timeout of its own.
         delivery_timeout: seconds for one attempt of a background hook that has no timeout of its own.
-        delivery_retries: attempts after the first one, for a background hook that does not say.
+        delivery_retries: attempts after the first one, for a background hook that does not say; so the next four.
+        delivery_backoff: seconds to wait at most after the first failed attempt; doubled after each further one.
+        delivery_max_age: seconds after which a delivery that has not succeeded is given up; None: never.
+        circuit_threshold: after so many failed attempts in a row a hook's deliveries are paused; 0: never.
+        circuit_cooldown: seconds that they are paused.
         max_interruptions: how many processes may die in a delivery before it is dead.
-        retention_days: days that finished deliveries are kept.
+        retention_days: days that delivered and discarded deliveries are kept.
+        dead_retention_days: days that dead deliveries are kept; default: for ever.
+        run_retention_days: days that finished runs are kept, and their sessions; default: for ever.
         store_rejected_input: whether the text of a rejected input is kept.
         cancel_on_disconnect: whether a client that leaves ends its run.
         sse_ping: seconds between the heartbeats of a stream.
@@ -100,6 +97,11 @@ class Settings(BaseSettings):
         plugins: if given, the only installed plugins that are imported (`allow_plugins` in the file).
         required_plugins: plugins without which nothing starts.
         strict_plugins: whether any plugin that cannot be used stops the start.
+        hooks: what holds for single hooks, over their marks: tables by the hooks' keys (`RUNNABLE/post/NAME`, or
+            `*/post/NAME` for every runnable), each with some of `timeout`, `retries`, `backoff`, `max_age`,
+            `concurrency`, `circuit_threshold`, `circuit_cooldown`, `sample`, `run_in_background` and `on_error`, as
+            `hookline.hook()` has them, and a guardrail's `mode`. In the environment JSON text. What code, the
+            environment and the file say of one hook adds up.
 
     Raises:
         ConfigurationError: a value or a name is wrong; the message says where it was found.
@@ -122,8 +124,14 @@ class Settings(BaseSettings):
     inline_timeout: Seconds = 30.0
     delivery_timeout: Seconds = 60.0
     delivery_retries: Annotated[int, Field(ge=0)] = 3
+    delivery_backoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    delivery_max_age: Seconds | None = None
+    circuit_threshold: Annotated[int, Field(ge=0)] = 20
+    circuit_cooldown: Seconds = 60.0
     max_interruptions: Count = 3
     retention_days: Seconds = 30.0
+    dead_retention_days: Seconds | None = None
+    run_retention_days: Seconds | None = None
     store_rejected_input: bool = False
     cancel_on_disconnect: bool = False
     sse_ping: Seconds = 15.0
@@ -131,8 +139,11 @@ class Settings(BaseSettings):
     plugins: Names | None = None
     required_plugins: Names = []
     strict_plugins: bool = False
+    hooks: dict[str, dict[str, Any]] = {}
 
     _given: frozenset[str] = PrivateAttr(default=frozenset())
+    _hook_sources: HookSources | None = PrivateAttr(default=None)
+    _hook_overrides: HookOverrides = PrivateAttr(default_factory=HookOverrides)
 
     if not TYPE_CHECKING:  # type checkers keep the fields as keywords
 
@@ -140,13 +151,36 @@ class Settings(BaseSettings):
             try:
                 super().__init__(**values)
             except ValidationError as error:
-                raise _mistake(error, type(self), values, ENVIRONMENT_PREFIX, SETTINGS_FILE, show_value=True) from None
+                raise first_mistake(
+                    error,
+                    type(self),
+                    values,
+                    ENVIRONMENT_PREFIX,
+                    SETTINGS_FILE,
+                    file_names=_FILE_NAMES,
+                    secret=_SECRET,
+                ) from None
+            except SettingsError as error:
+                raise not_json(error, ENVIRONMENT_PREFIX) from None
             self._given = frozenset(values)
+            if self.hooks:
+                self._hook_sources = HookSources(values.get("hooks"), ENVIRONMENT_PREFIX)
+                self._hook_overrides = HookOverrides(self.hooks, self._hook_sources.place_of)
+
+    @property
+    def retention(self) -> Retention:
+        """How long the ledger keeps what is finished."""
+        return Retention(self.retention_days, self.dead_retention_days, self.run_retention_days)
 
     @property
     def given(self) -> frozenset[str]:
         """The names of the fields that were given in code."""
         return self._given
+
+    @property
+    def hook_overrides(self) -> HookOverrides:
+        """What `hooks` says, checked as far as it can be without the hooks."""
+        return self._hook_overrides
 
     @classmethod
     def settings_customise_sources(
@@ -170,48 +204,6 @@ def load_settings(**overrides: Any) -> Settings:
     return Settings(**overrides)
 
 
-def plugin_settings(name: str, model: type[M]) -> M:
-    """The settings of one plugin, from `HOOKLINE_PLUGIN_NAME__*` and the table `[plugins.NAME]` of the file.
-
-    Args:
-        name: the plugin's name; in variables it is in capitals, with `_` for `-`.
-        model: the plugin's settings, with a default for all that it can do without. Its own prefix is not used.
-
-    Raises:
-        ConfigurationError: a value or a name is wrong, or one is missing; values are never shown.
-    """
-    table = _plugin_table(name)
-    prefix = variable_prefix_of(name)
-    where = f"{SETTINGS_FILE} [plugins.{name}]"
-    if unknown := sorted(set(table) - set(model.model_fields)):
-        raise _unknown_key(unknown[0], where, list(model.model_fields))
-
-    class Sources:
-        model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-            env_prefix=prefix, env_nested_delimiter="__", env_ignore_empty=True, extra="forbid"
-        )
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            **_: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return env_settings, InitSettingsSource(settings_cls, table)
-
-    bound = cast("type[M]", type(model.__name__, (Sources, model), {"model_config": Sources.model_config}))
-    try:
-        return bound()
-    except ValidationError as error:
-        raise _mistake(error, bound, {}, prefix, where, show_value=False) from None
-
-
-DEFAULT = "default"
-IN_CODE = "code"
-
-
 def sources_of(settings: Settings) -> dict[str, str]:
     """Where each setting has its value from, by the name that the file has for it.
 
@@ -220,16 +212,18 @@ def sources_of(settings: Settings) -> dict[str, str]:
     table = _core_table(type(settings))
     found: dict[str, str] = {}
     for field in type(settings).model_fields:
-        variable = None if field in settings.given else _variable_of(field, ENVIRONMENT_PREFIX)
+        variable = None if field in settings.given else variable_of(field, ENVIRONMENT_PREFIX)
         from_file = SETTINGS_FILE if field in table else DEFAULT
         found[file_name_of(field)] = IN_CODE if field in settings.given else variable or from_file
     return found
 
 
-def plugin_sources_of(name: str, fields: Iterable[str]) -> dict[str, str]:
-    """Where each of a plugin's settings has its value from: a variable's name, `hookline.toml` or `default`."""
-    table, prefix = _plugin_table(name), variable_prefix_of(name)
-    return {field: _variable_of(field, prefix) or (SETTINGS_FILE if field in table else DEFAULT) for field in fields}
+def hook_sources_of(settings: Settings) -> dict[tuple[str, str], str]:
+    """Where each option of each table in `hooks` is from, by the hook's key and the option: as `sources_of`."""
+    sources = settings._hook_sources
+    if sources is None:
+        return {}
+    return {(key, option): sources.source_of(key, option) for key, table in settings.hooks.items() for option in table}
 
 
 def file_name_of(field: str) -> str:
@@ -237,34 +231,9 @@ def file_name_of(field: str) -> str:
     return _FILE_NAMES.get(field, field)
 
 
-def variable_prefix_of(plugin: str) -> str:
-    """What the names of the variables for a plugin's settings begin with."""
-    return f"{ENVIRONMENT_PREFIX}PLUGIN_{plugin.upper().replace('-', '_')}__"
-
-
-def plugin_tables() -> dict[str, dict[str, Any]]:
-    """The tables `[plugins.NAME]` of the file, by the plugins' names.
-
-    Raises:
-        ConfigurationError: the file cannot be read.
-    """
-    tables = _read_file().get("plugins", {})
-    return dict(tables) if isinstance(tables, dict) else {}
-
-
-def _read_file() -> dict[str, Any]:
-    path = Path(SETTINGS_FILE)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
-
-
 def _core_table(settings_cls: type[BaseSettings]) -> dict[str, Any]:
     """The file's top level, as fields."""
-    table = _read_file()
+    table = read_file()
     tables = table.pop("plugins", {})
     if not isinstance(tables, dict) or not all(isinstance(each, dict) for each in tables.values()):
         raise ConfigurationError(
@@ -273,7 +242,7 @@ def _core_table(settings_cls: type[BaseSettings]) -> dict[str, Any]:
         )
     fields = {file_name_of(field): field for field in settings_cls.model_fields}
     if unknown := sorted(set(table) - set(fields)):
-        raise _unknown_key(unknown[0], SETTINGS_FILE, list(fields))
+        raise unknown_key(unknown[0], SETTINGS_FILE, list(fields))
     _refuse_plain_keys(table.get("api_keys"))
     return {fields[key]: value for key, value in table.items()}
 
@@ -285,55 +254,3 @@ def _refuse_plain_keys(keys: object) -> None:
             raise ConfigurationError(
                 f"{SETTINGS_FILE}: api_keys must hold hashes, not keys: write {hash_key(key)!r} instead"
             )
-
-
-def _plugin_table(name: str) -> dict[str, Any]:
-    table = plugin_tables().get(name, {})
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{SETTINGS_FILE}: plugins.{name} must be a table: [plugins.{name}]")
-    return table
-
-
-def _unknown_key(key: str, where: str, known: list[str]) -> ConfigurationError:
-    near = get_close_matches(key, known, n=1)
-    mend = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(known)) or 'none at all'}"
-    return ConfigurationError(f"{where}: unknown key {key!r}; {mend}")
-
-
-def _mistake(
-    error: ValidationError,
-    model: type[BaseSettings],
-    given: Mapping[str, Any],
-    prefix: str,
-    file: str,
-    *,
-    show_value: bool,
-) -> ConfigurationError:
-    """The first mistake, in one line that tells where it was found."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    path = [str(part) for part in first["loc"]]
-    field = path[0] if path else model.__name__
-    if first["type"] == "extra_forbidden":
-        return _unknown_key(field, f"{model.__name__}()" if field in given else file, list(model.model_fields))
-    variable = prefix + "__".join(path).upper()
-    if first["type"] == "missing":
-        return ConfigurationError(f"{'.'.join(path)} is not set: set {variable}, or {path[-1]} in {file}")
-    value = f" = {first['input']!r}" if show_value and field not in _SECRET else ""
-    return ConfigurationError(
-        f"{_source(field, given, prefix, file)}{value}: {first['msg'].lower().removeprefix('value error, ')}"
-    )
-
-
-def _source(field: str, given: Mapping[str, Any], prefix: str, file: str) -> str:
-    if field in given:
-        return f"Settings({field}=...)"
-    return _variable_of(field, prefix) or f"{file}: {file_name_of(field) if file == SETTINGS_FILE else field}"
-
-
-def _variable_of(field: str, prefix: str) -> str | None:
-    """The variable that sets a field, or a part of it; an empty one sets nothing."""
-    start = (prefix + field).upper()
-    for variable, value in os.environ.items():
-        if value and (variable.upper() == start or variable.upper().startswith(f"{start}__")):
-            return variable
-    return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -12,7 +11,6 @@ from pydantic_settings import BaseSettings
 
 from hookline.errors import PluginError
 from hookline.plugins import PluginInfo
-from hookline.settings import variable_prefix_of
 
 
 def settings_model(info: PluginInfo) -> type[BaseSettings] | None:
@@ -30,16 +28,6 @@ def settings_model(info: PluginInfo) -> type[BaseSettings] | None:
         if isinstance(value, type) and issubclass(value, BaseSettings) and _is_of(info.module, value)
     }
     return found.pop() if len(found) == 1 else None
-
-
-def plugin_variables(name: str) -> dict[str, str]:
-    """The variables of the environment that are for one plugin, each with the setting that it names."""
-    prefix = variable_prefix_of(name)
-    return {
-        variable: variable[len(prefix) :].lower().replace("__", ".")
-        for variable, value in os.environ.items()
-        if variable.upper().startswith(prefix) and value
-    }
 
 
 def _modules(info: PluginInfo) -> Iterator[ModuleType]:

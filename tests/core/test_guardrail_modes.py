@@ -1,0 +1,274 @@
+"""Guardrails that observe or are off: what they find is written down, and the run is as if they were not there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core_support import agent, complete, events_of, finished, serving, stored_run
+from hookline import Agent, Guardrail, InputCheckError, OutputCheckError, RunInput, RunOutput, RunStatus, guardrail
+from hookline.jsontext import loads
+from hookline_sql import SqliteDb
+
+
+def rejecting_input(run_input: RunInput) -> None:
+    raise InputCheckError("no", check_trigger="rule-7", additional_data={"score": 9})
+
+
+def rejecting_output(run_output: RunOutput) -> None:
+    raise OutputCheckError("no", check_trigger="rule-8")
+
+
+def crashing() -> None:
+    raise ConnectionError("the backend is down")
+
+
+def ending_the_process() -> None:
+    raise SystemExit(3)
+
+
+def run_sync(served: Agent) -> RunOutput:
+    output: RunOutput = served.run("hi")
+    return output
+
+
+def run_async(served: Agent) -> RunOutput:
+    return asyncio.run(_arun(served))
+
+
+def run_streaming(served: Agent) -> RunOutput:
+    *_, last = served.run("hi", stream=True)
+    return RunOutput.from_dict(last.data["run"])
+
+
+async def _arun(served: Agent) -> RunOutput:
+    output: RunOutput = await served.arun("hi")
+    return output
+
+
+@pytest.mark.parametrize("way", [run_sync, run_async, run_streaming])
+@pytest.mark.parametrize("mode", ["observe", "off"])
+@pytest.mark.parametrize(
+    ("phase", "body"),
+    [
+        ("pre", rejecting_input),
+        ("post", rejecting_output),
+        ("pre", crashing),
+        ("post", crashing),
+        ("pre", ending_the_process),
+        ("post", ending_the_process),
+    ],
+)
+def test_the_run_passes_on_every_path(
+    phase: str, body: Callable[..., None], mode: Any, way: Callable[[Agent], RunOutput]
+) -> None:
+    guarded = agent(**{f"{phase}_hooks": [guardrail(mode=mode, name="g")(body)]})
+    output = way(guarded)
+    assert (output.status, output.content, output.reason, output.error) == (RunStatus.COMPLETED, "fine", None, None)
+
+
+class Watcher(Guardrail):
+    name = "watcher"
+    mode = "observe"
+
+    async def check(self, run_input: RunInput) -> None:
+        rejecting_input(run_input)
+
+
+async def test_what_an_observing_guardrail_finds_is_written_down(
+    db: SqliteDb, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = agent(
+        pre_hooks=[
+            Watcher(),
+            guardrail(name="passing", mode="observe")(lambda: None),
+            guardrail(name="strict")(lambda: None),
+        ],
+        post_hooks=[
+            guardrail(name="rejecting", mode="observe")(rejecting_output),
+            guardrail(name="crashing", mode="observe")(crashing),
+            guardrail(name="off", mode="off")(crashing),
+            plain,
+        ],
+    )
+    async with serving(served, db=db) as agent_os:
+        output = await complete(agent_os, served)
+        calls = loads((await stored_run(agent_os, output.run_id)).hook_calls)
+    assert output.status is RunStatus.COMPLETED
+    found = [
+        (call["hook"], call["status"], call["guardrail_mode"], (call["error"] or {}).get("type")) for call in calls
+    ]
+    assert found == [
+        ("watcher", "rejected", "observe", "InputCheckError"),
+        ("passing", "completed", "observe", None),
+        ("strict", "completed", "enforce", None),
+        ("rejecting", "rejected", "observe", "OutputCheckError"),
+        ("crashing", "failed", "observe", "ConnectionError"),
+        ("plain", "completed", None, None),
+    ]
+    assert calls[0]["details"] == {"check_trigger": "rule-7", "additional_data": {"score": 9}}
+    assert calls[0]["error"]["message"] == "no"
+
+
+def plain() -> None: ...
+
+
+plain.__qualname__ = "plain"
+
+
+@pytest.mark.parametrize("phase", ["pre", "post"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_timeout_is_written_down_too(kind: str, phase: str, db: SqliteDb) -> None:
+    release = threading.Event()
+
+    @guardrail(name="slow", timeout=0.05, mode="observe")
+    def slow() -> None:
+        release.wait(20)
+
+    @guardrail(name="slow", timeout=0.05, mode="observe")
+    async def slow_async() -> None:
+        await asyncio.Event().wait()
+
+    served = agent(**{f"{phase}_hooks": [slow if kind == "sync" else slow_async]})
+    try:
+        async with serving(served, db=db) as agent_os:
+            output = await complete(agent_os, served)
+            (call,) = loads((await stored_run(agent_os, output.run_id)).hook_calls)
+    finally:
+        release.set()
+    assert output.status is RunStatus.COMPLETED
+    assert (call["status"], call["guardrail_mode"], call["error"]["type"]) == ("failed", "observe", "HookTimeoutError")
+
+
+# streams
+
+
+async def test_a_stream_is_not_held_for_an_observing_guardrail(db: SqliteDb) -> None:
+    """The text is there before the guard has looked at it."""
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    @guardrail(mode="observe")
+    async def patient(run_output: RunOutput) -> None:
+        begun.set()
+        await release.wait()
+        raise OutputCheckError("no")
+
+    served = agent(post_hooks=[patient])
+    async with serving(served, db=db) as agent_os:
+        run = agent_os.start_run(served, "hi", stream=True)
+        await asyncio.wait_for(begun.wait(), 10)
+        text = ""
+        async for event in run.events():
+            text += event.data.get("content", "")
+            if event.event == "PostHookStarted":
+                break
+        assert text == "fine"
+        release.set()
+        events = await events_of(run)
+    names = [event.event for event in events]
+    assert names[-2:] == ["PostHookFailed", "RunCompleted"]
+    assert events[-2].data["guardrail_mode"] == "observe"
+    assert events[-2].data["error"] == {"type": "OutputCheckError"}
+    assert "content_released" not in events[-1].data
+
+
+async def test_a_stream_is_held_while_another_guardrail_enforces(db: SqliteDb) -> None:
+    served = agent(
+        post_hooks=[
+            guardrail(name="watching", mode="observe")(rejecting_output),
+            guardrail(name="strict")(rejecting_output),
+        ]
+    )
+    async with serving(served, db=db) as agent_os:
+        run = agent_os.start_run(served, "hi", stream=True)
+        events = await events_of(run)
+        output = await finished(run)
+    assert (output.status, output.reason) == (RunStatus.REJECTED, "rule-8")
+    assert run.rejection is not None
+    assert run.rejection.hook == "strict"
+    assert "fine" not in json.dumps([event.to_dict() for event in events])
+
+
+@pytest.mark.parametrize("mode", ["observe", "off"])
+async def test_a_run_that_fails_keeps_what_it_had_as_without_the_guardrail(mode: Any, db: SqliteDb) -> None:
+    def failing() -> None:
+        raise ValueError("no")
+
+    hooks: dict[str, Any] = {"tools": [failing], "max_turns": 1}
+    from hookline.testing import call_tool
+
+    turn = call_tool("failing")
+    turn.content = "let me see"
+    served = agent(turn, post_hooks=[guardrail(mode=mode)(plain)], **hooks)
+    async with serving(served, db=db) as agent_os:
+        output = await complete(agent_os, served)
+    assert output.status is RunStatus.FAILED
+    assert [message.role for message in output.messages] != ["user"]
+
+
+# what it changes
+
+
+async def test_what_an_observing_guardrail_changes_is_undone(db: SqliteDb) -> None:
+    @guardrail(mode="observe")
+    def redact_input(run_input: RunInput) -> None:
+        run_input.input_content = "***"
+
+    @guardrail(mode="observe")
+    def redact_output(run_output: RunOutput) -> None:
+        run_output.content = "***"
+        raise OutputCheckError("redacted")
+
+    served = agent(pre_hooks=[redact_input], post_hooks=[redact_output])
+    async with serving(served, db=db) as agent_os:
+        output = await complete(agent_os, served, "my secret")
+        record = await stored_run(agent_os, output.run_id)
+    assert (output.content, record.input) == ("fine", "my secret")
+    assert "***" not in str(record.document)
+
+
+async def test_an_observing_guardrail_looks_again_at_a_changed_input(db: SqliteDb) -> None:
+    seen: list[str] = []
+
+    @guardrail(mode="observe")
+    def watch(run_input: RunInput) -> None:
+        seen.append(run_input.input_content)
+        raise InputCheckError("no")
+
+    def change(run_input: RunInput) -> None:
+        run_input.input_content += "!"
+
+    served = agent(pre_hooks=[watch, change])
+    async with serving(served, db=db) as agent_os:
+        output = await complete(agent_os, served, "hi")
+    assert output.status is RunStatus.COMPLETED
+    assert seen == ["hi", "hi!"]
+
+
+async def test_guardrails_that_keep_changing_the_input_name_one_that_enforces(db: SqliteDb) -> None:
+    @guardrail(name="grows")
+    def grow(run_input: RunInput) -> None:
+        run_input.input_content += "!"
+
+    served = agent(pre_hooks=[grow, guardrail(name="watches", mode="observe")(plain)])
+    async with serving(served, db=db) as agent_os:
+        output = await complete(agent_os, served)
+    assert (output.status, output.reason) == (RunStatus.FAILED, "guardrail_failed")
+    assert output.error is not None
+    assert "'grows'" in output.error.message
+
+
+async def test_a_record_of_an_older_version_has_no_mode(db: SqliteDb, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    served = agent(pre_hooks=[guardrail(name="strict")(rejecting_input)])
+    async with serving(served, db=db) as agent_os:
+        run = agent_os.start_run(served, "hi")
+        assert (await finished(run)).status is RunStatus.REJECTED
+        (call,) = loads((await stored_run(agent_os, run.run_id)).hook_calls)
+    assert (call["status"], call["guardrail_mode"]) == ("rejected", "enforce")
