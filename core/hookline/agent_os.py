@@ -15,8 +15,10 @@ from hookline.authentication import Authenticator
 from hookline.clock import SYSTEM_CLOCK, Clock
 from hookline.deliveries import HookKey
 from hookline.errors import ConfigurationError, ServerBusyError, StorageError
+from hookline.execution.gates import HookState
 from hookline.execution.live_run import LiveRun, RunRequest
 from hookline.execution.points import read_points
+from hookline.execution.pressure import RETRY_SECONDS
 from hookline.execution.runtime import Limits, Runtime
 from hookline.models import Model
 from hookline.plan import GivenHook, Plan, PlanDefaults, build_plan
@@ -230,10 +232,13 @@ class AgentOS:
                     tool_threads=settings.tool_threads,
                     delivery_threads=settings.delivery_threads,
                     delivery_concurrency=settings.delivery_concurrency,
+                    max_waiting_deliveries=settings.max_waiting_deliveries,
+                    max_abandoned_threads=settings.max_abandoned_threads,
                     max_interruptions=settings.max_interruptions,
-                    retention=settings.retention_days * 86_400.0,
+                    retention=settings.retention,
                     store_rejected_input=settings.store_rejected_input,
                 ),
+                clock=self.clock,
             )
             stack.push_async_callback(self._close, runtime)
             for _, context in self.registry.lifespans(self):
@@ -308,7 +313,7 @@ class AgentOS:
         `SessionNotFoundError`, and nothing is stored.
 
         Raises:
-            ServerBusyError: too many runs at once, or the server is shutting down.
+            ServerBusyError: too many runs at once, too many deliveries not done, or the server is shutting down.
             ConfigurationError: the lifespan is not running.
         """
         runtime = self._open
@@ -318,6 +323,12 @@ class AgentOS:
             raise ServerBusyError(
                 f"{self.settings.max_concurrent_runs} runs are under way, which is the limit (max_concurrent_runs)",
                 retry_after=1.0,
+            )
+        if runtime.is_full:
+            raise ServerBusyError(
+                f"{runtime.undone} deliveries are not done, and {self.settings.max_waiting_deliveries} are the limit "
+                f"(max_waiting_deliveries)",
+                retry_after=RETRY_SECONDS,
             )
         request = RunRequest(
             runnable,
@@ -376,8 +387,27 @@ class AgentOS:
             return [f"storage: {error}"]
         return []
 
+    def details(self) -> dict[str, Any]:
+        """How this server fares, as plain data: its runs, deliveries, paused hooks and what never ended.
+
+        Raises:
+            ConfigurationError: the lifespan is not running.
+        """
+        return self._open.details()
+
+    @property
+    def hook_states(self) -> list[HookState]:
+        """What holds for each background hook in this process: its circuit, its attempts under way.
+
+        Raises:
+            ConfigurationError: the lifespan is not running.
+        """
+        return self._open.hook_states
+
     async def drain(self) -> None:
-        """Wait until no run is under way and no delivery that is due is left; backoffs and delays are not waited for.
+        """Wait until no run is under way and no delivery that is due is left.
+
+        Backoffs, delays and hooks that are paused are not waited for.
 
         Raises:
             ConfigurationError: the lifespan is not running.

@@ -132,14 +132,14 @@ class Caller:
             )
         else:
             pending = threads.submit(functools.partial(callee.function, *args, **kwargs))
-        result = await self._outcome(callee, pending, timeout)
+        result = await self._outcome(callee, pending, timeout, threads)
         if inspect.isawaitable(result.value):  # a sync wrapper around something async
             shell = asyncio.get_running_loop().create_task(_shell(result.value), name=f"hook {callee.name}")
-            result = await self._outcome(callee, shell, timeout)
+            result = await self._outcome(callee, shell, timeout, threads)
         return _value(callee, result)
 
     async def _outcome(
-        self, callee: Callee, pending: asyncio.Future[Result[Any]], timeout: float | None
+        self, callee: Callee, pending: asyncio.Future[Result[Any]], timeout: float | None, threads: DaemonThreads
     ) -> Result[Any]:
         try:
             done, _ = await asyncio.wait((pending,), timeout=timeout)
@@ -148,7 +148,10 @@ class Caller:
             raise
         if done:
             return pending.result()
+        no_thread = threads.wait_of(pending)
         await self._stop(pending)
+        if no_thread is not None:
+            raise HookTimeoutError(f"{callee.name!r} found no thread within {timeout:g} s: {no_thread}")
         raise HookTimeoutError(f"{callee.name!r} did not end within {timeout:g} s")
 
     async def _stop(self, pending: asyncio.Future[Result[Any]]) -> None:

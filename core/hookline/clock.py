@@ -6,6 +6,8 @@ What is *due* goes by this clock: backoff, leases, retention, a circuit's pause,
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -44,3 +46,25 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+class MovedClock:
+    """Lets a task of the running event loop wait for some real time, or until somebody moves the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._moved = asyncio.Event()
+        self.unsubscribe = clock.subscribe(self._tell)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait; returns whether the clock was moved."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+        moved = self._moved.is_set()
+        self._moved.clear()
+        return moved
+
+    def _tell(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._moved.set)

@@ -27,7 +27,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from hookline.jsontext import storable
 
 if TYPE_CHECKING:
     from hookline.runs import RunOutput
@@ -50,20 +54,29 @@ class CheckError(HooklineError):
 
     Args:
         message: why, for the log and the ledger; it is never sent to the client.
-        check_trigger: a short machine-readable word for the rule that fired; the client gets it.
+        check_trigger: a short machine-readable word for the rule that fired, or an enum's member that stands for one;
+            the client gets it.
         additional_data: anything JSON can hold, kept with the run.
     """
+
+    check_trigger: str | None = None
+    additional_data: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
         message: str = "",
         *,
-        check_trigger: str | None = None,
+        check_trigger: str | Enum | None = None,
         additional_data: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.check_trigger = check_trigger
+        self.check_trigger = None if check_trigger is None else _word(check_trigger)
         self.additional_data = dict(additional_data or {})
+
+
+def _word(trigger: object) -> str:
+    """The rule's word: it goes into the ledger and to the client, whatever was given."""
+    return storable(str(trigger.value if isinstance(trigger, Enum) else trigger))
 
 
 class InputCheckError(CheckError):

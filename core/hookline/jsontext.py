@@ -27,6 +27,11 @@ def dumps(value: Any) -> str:
     return text
 
 
+def storable(text: str) -> str:
+    """Text that every database holds and every client reads: NUL and lone surrogates (of odd file names) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
 def time_text(seconds: float) -> str:
     """An instant as RFC 3339 in UTC, from seconds since the epoch."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -9,8 +9,7 @@ sample = 0.1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,12 +38,6 @@ Place = Callable[[str, str | None], str]
 """Where a hook's table, or one option in it, was found: in words, for messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    key: HookKey
-    options: HookOptions
-
-
 class HookOverrides:
     """What the settings say of single hooks.
 
@@ -58,7 +51,7 @@ class HookOverrides:
 
     def __init__(self, tables: Mapping[str, Mapping[str, Any]] | None = None, place: Place | None = None) -> None:
         self._place = place or (lambda key, option: f'hooks."{key}"')
-        self._tables = {key: _Table(self._key(key), self._options(key, table)) for key, table in (tables or {}).items()}
+        self._tables = {self._key(text): self._options(text, table) for text, table in (tables or {}).items()}
 
     def over(self, key: HookKey, marked: HookOptions) -> tuple[HookOptions, tuple[str, ...]]:
         """What holds for a hook in the end, and which options of it came from here.
@@ -70,14 +63,14 @@ class HookOverrides:
         """
         options = marked
         names: set[str] = set()
-        tables = list(self._for(key))
-        for table in tables:
-            options = table.options.over(options)
-            names.update(table.options.said())
-        for table in tables:
-            if misfit := table.options.misfit(options):
+        tables = [(each, self._tables[each]) for each in (_everywhere(key), key) if each in self._tables]
+        for _, table in tables:
+            options = table.over(options)
+            names.update(table.said())
+        for found, table in tables:
+            if misfit := table.misfit(options):
                 option, reason = misfit
-                raise ConfigurationError(f"{self._place(str(table.key), option)}: {key.hook!r} {reason}")
+                raise ConfigurationError(f"{self._place(str(found), option)}: {key.hook!r} {reason}")
         return options, tuple(sorted(names))
 
     def check_names(self, known: Iterable[HookKey], absent_plugins: Collection[str] = ()) -> None:
@@ -90,17 +83,11 @@ class HookOverrides:
         Raises:
             ConfigurationError: one names none.
         """
-        hooks = {str(key) for key in known}
-        names = hooks | {str(_everywhere(HookKey(*name.split("/", 2)))) for name in hooks}
-        for text, table in self._tables.items():
-            if text in names or table.key.hook.partition(".")[0] in absent_plugins:
-                continue
-            raise ConfigurationError(f"{self._place(text, None)}: there is no such hook; {_meant(text, names)}")
-
-    def _for(self, key: HookKey) -> Iterator[_Table]:
-        for name in (str(_everywhere(key)), str(key)):
-            if name in self._tables:
-                yield self._tables[name]
+        keys = set(known)
+        keys |= {_everywhere(key) for key in keys}
+        for key in self._tables:
+            if key not in keys and key.hook.partition(".")[0] not in absent_plugins:
+                raise ConfigurationError(f"{self._place(str(key), None)}: there is no such hook; {_meant(key, keys)}")
 
     def _key(self, text: str) -> HookKey:
         runnable, _, rest = text.partition("/")
@@ -130,9 +117,9 @@ def _everywhere(key: HookKey) -> HookKey:
     return key._replace(runnable=EVERY_RUNNABLE)
 
 
-def _meant(text: str, names: Collection[str]) -> str:
-    near = get_close_matches(text, sorted(names), n=1)
+def _meant(key: HookKey, keys: Collection[HookKey]) -> str:
+    near = get_close_matches(str(key), sorted(map(str, keys)), n=1)
     if near:
         return f'did you mean "{near[0]}"?'
-    mine = sorted(name for name in names if not name.startswith(f"{EVERY_RUNNABLE}/"))
+    mine = sorted(str(each) for each in keys if each.runnable != EVERY_RUNNABLE)
     return f"there is {', '.join(mine)}" if mine else "there is none at all"

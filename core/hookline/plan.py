@@ -209,14 +209,16 @@ def build_plan(
     return Plan((*planner.plan_phase("pre", [*pre, *own_pre]), *planner.plan_phase("post", [*own_post, *post])))
 
 
-@dataclass(frozen=True, slots=True)
 class _Planner:
     """Plans the hooks of one runnable."""
 
-    runnable: Runnable
-    defaults: PlanDefaults
-    overrides: HookOverrides
-    run_in_background: bool | None
+    def __init__(
+        self, runnable: Runnable, defaults: PlanDefaults, overrides: HookOverrides, run_in_background: bool | None
+    ) -> None:
+        self.runnable = runnable
+        self.defaults = defaults
+        self.overrides = overrides
+        self.run_in_background = run_in_background
 
     def plan_phase(self, phase: Phase, given: Sequence[GivenHook]) -> list[PlannedHook]:
         hooks = [(hook, *_callable_of(hook, self.runnable, phase)) for hook in given]

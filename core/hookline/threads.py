@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
+
+logger = logging.getLogger("hookline")
+
+MAX_ABANDONED = 64
 
 
 @dataclass(slots=True)
@@ -39,18 +44,34 @@ class _Job:
 class DaemonThreads:
     """At most `limit` daemon threads that call sync functions for the event loops of this process.
 
-    A call that is given up while it runs keeps its thread: it is counted in `abandoned`, and another thread may take
-    its place, up to `limit` of them.
+    A call that is given up while it runs keeps its thread: it is counted in `abandoned`, and another thread takes its
+    place. Once there are `max_abandoned` of them, no further call begins until one ends.
     """
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, *, max_abandoned: int = MAX_ABANDONED) -> None:
         self.name = name
         self.limit = limit
+        self.max_abandoned = max_abandoned
         self.abandoned = 0
         self._threads = 0
-        self._idle = 0
+        self._idle = 0  # those that execute nothing, those that just start too
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no call begins now, because too many were abandoned."""
+        return self.abandoned >= self.max_abandoned
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no call begins now; None if calls do."""
+        if not self.is_exhausted:
+            return None
+        return (
+            f"{self.abandoned} sync calls never ended and hold their threads, which is the limit "
+            f"(max_abandoned_threads): further ones wait; find what blocks them, and restart"
+        )
 
     async def run(self, call: Callable[[], T]) -> T:
         """Call it in a thread; returns its value or raises what it raised."""
@@ -65,19 +86,35 @@ class DaemonThreads:
         job = _Job(call, contextvars.copy_context(), loop, loop.create_future())
         with self._changed:
             self._jobs.append(job)
-            if self._idle >= len(self._jobs):
-                self._changed.notify()
-            elif self._threads < self.limit + min(self.abandoned, self.limit):
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"{self.name}-{self._threads}", daemon=True).start()
+            self._staff()
         job.done.add_done_callback(lambda done: self._abandon(job) if done.cancelled() else None)
         return job.done
+
+    def wait_of(self, call: asyncio.Future[Result[Any]]) -> str | None:
+        """Why a call that was submitted has not begun; None if it has."""
+        with self._changed:
+            if all(job.done is not call for job in self._jobs):
+                return None
+            return self.trouble or f"all {self.limit} threads were busy"
+
+    def _staff(self) -> None:
+        """See to it that the jobs that wait are begun, as far as they may be."""
+        if self.is_exhausted:
+            return
+        self._changed.notify(len(self._jobs))
+        while self._idle < len(self._jobs) and self._threads < self.limit + self.abandoned:
+            self._threads += 1
+            self._idle += 1
+            threading.Thread(target=self._work, name=f"{self.name}-{self._threads}", daemon=True).start()
 
     def _abandon(self, job: _Job) -> None:
         with self._changed:
             if job.begun:
                 job.abandoned = True
                 self.abandoned += 1
+                if self.abandoned == self.max_abandoned:
+                    logger.error("%s: %s", self.name, self.trouble)
+                self._staff()
             else:
                 with contextlib.suppress(ValueError):  # begun and ended meanwhile
                     self._jobs.remove(job)
@@ -85,10 +122,9 @@ class DaemonThreads:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._jobs:
-                    self._idle += 1
+                while not self._jobs or self.is_exhausted:
                     self._changed.wait()
-                    self._idle -= 1
+                self._idle -= 1
                 job = self._jobs.popleft()
                 job.begun = True
             result = _call(job)
@@ -97,9 +133,12 @@ class DaemonThreads:
                 surplus = False
                 if job.abandoned:
                     self.abandoned -= 1
-                    surplus = self._threads > self.limit + min(self.abandoned, self.limit)
+                    surplus = self._threads > self.limit + self.abandoned
                 if surplus:
                     self._threads -= 1
+                else:
+                    self._idle += 1
+                self._staff()
             with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
                 job.loop.call_soon_threadsafe(_deliver, job.done, result)
             del job, result

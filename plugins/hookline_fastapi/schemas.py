@@ -223,10 +223,11 @@ class HookCall(BaseModel):
         Literal["completed", "failed", "rejected"] | DeliveryStatus,
         Field(description="An inline call's own, or the delivery's."),
     ]
-    guardrail_mode: GuardrailMode
     started_at: AwareDatetime | None
     duration: float | None
     error: HookError | None
+    guardrail_mode: GuardrailMode
+    check_trigger: Annotated[str | None, Field(description="The rule that a rejecting hook named.")]
     delivery_id: str | None
     replay_id: str | None
     attempts: list[Attempt]

@@ -1,14 +1,16 @@
-"""Deliveries as people see them: listing, redriving, discarding, pruning."""
+"""Deliveries as people see them: listing, counting, redriving, discarding."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, null, select, update
+from sqlalchemy import Connection, bindparam, func, null, select, update
 
 from hookline.deliveries import DeliveryStatus
 from hookline.storage import DeliveryFilter, DeliveryRecord, Page
 from hookline_sql import cursors
+from hookline_sql.filters import Filters
 from hookline_sql.lines import Lines
 from hookline_sql.records import attempts_from, record_columns, record_from
 from hookline_sql.schema import Tables
@@ -20,24 +22,27 @@ from hookline_sql.statements import (
     OUT_OF_LINE,
     PARKED,
     PENDING,
+    RUNNING,
     WAITING,
     ZERO,
     Prepared,
 )
 
-PRUNE_AT_ONCE = 500
-"""How many deliveries one transaction deletes, so that runs do not wait long for the ledger meanwhile."""
+MEND_AT_ONCE = 200
+"""How many deliveries one transaction redrives or discards, so that runs do not wait long for the ledger meanwhile."""
+
+REDRIVABLE = (DeliveryStatus.DEAD, DeliveryStatus.PARKED)
+DISCARDABLE = (DeliveryStatus.WAITING, DeliveryStatus.PENDING, DeliveryStatus.PARKED)
 
 
 class Deliveries:
-    """The operations on single deliveries, each a function of a connection in a transaction."""
+    """The operations on deliveries that people use, each a function of a connection in a transaction."""
 
-    def __init__(self, tables: Tables, lines: Lines) -> None:
+    def __init__(self, tables: Tables, lines: Lines, filters: Filters) -> None:
         self._lines = lines
-        self._deliveries = tables.deliveries
+        self._filters = filters
         self._write_reading(tables)
         self._write_changes(tables)
-        self._write_pruning(tables)
 
     def _write_reading(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
@@ -57,19 +62,23 @@ class Deliveries:
             .where(deliveries.c.run_id == bindparam("run"))
             .order_by(attempts.c.delivery_id, attempts.c.number)
         )
+        these = deliveries.c.seq.in_(bindparam("seqs", expanding=True))
         self._page = (
-            select(*record_columns(deliveries), deliveries.c.seq)
-            .where(deliveries.c.seq < bindparam("before"))
-            .order_by(deliveries.c.seq.desc())
-            .limit(bindparam("count"))
+            select(*record_columns(deliveries), deliveries.c.seq).where(these).order_by(deliveries.c.seq.desc())
         )
+        self._ids = select(deliveries.c.delivery_id).where(these).order_by(deliveries.c.seq)
+        open_ones = (
+            select(deliveries.c.seq)
+            .where(deliveries.c.status != DELIVERED, deliveries.c.status.in_([WAITING, PENDING, RUNNING]))
+            .limit(bindparam("limit"))
+        )
+        self._backlog = Prepared(select(func.count()).select_from(open_ones.subquery()))
 
     def _write_changes(self, tables: Tables) -> None:
         deliveries = tables.deliveries
         one = update(deliveries).where(deliveries.c.delivery_id == bindparam("id"))
         self._redrive = Prepared(
-            one.where(deliveries.c.status.in_([DEAD, PARKED]))
-            .values(
+            one.where(deliveries.c.status.in_([DEAD, PARKED])).values(
                 status=PENDING,
                 in_line=OUT_OF_LINE,
                 due_at=bindparam("now"),
@@ -78,7 +87,6 @@ class Deliveries:
                 interruptions=ZERO,
                 finished_at=null(),
             )
-            .returning(deliveries.c.seq)
         )
         was_head = select(deliveries.c.run_id, deliveries.c.in_line & (deliveries.c.status == PENDING)).where(
             deliveries.c.delivery_id == bindparam("id"),
@@ -94,21 +102,6 @@ class Deliveries:
             finished_at=bindparam("now"),
         )
         self._discard = Prepared(discard)
-
-    def _write_pruning(self, tables: Tables) -> None:
-        deliveries, attempts = tables.deliveries, tables.attempts
-        old = (
-            select(deliveries.c.seq)
-            .where(
-                deliveries.c.status.in_([DELIVERED, DISCARDED]),
-                deliveries.c.finished_at < bindparam("before"),
-            )
-            .order_by(deliveries.c.finished_at, deliveries.c.seq)
-            .limit(bindparam("count"))
-        )
-        ids = select(deliveries.c.delivery_id).where(deliveries.c.seq.in_(old))
-        self._prune_attempts = Prepared(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
-        self._prune = Prepared(delete(deliveries).where(deliveries.c.seq.in_(old)))
 
     def get(self, connection: Connection, delivery_id: str) -> DeliveryRecord | None:
         """One delivery with its attempts."""
@@ -133,50 +126,65 @@ class Deliveries:
         self, connection: Connection, where: DeliveryFilter, limit: int, cursor: str | None
     ) -> Page[DeliveryRecord]:
         """Deliveries without their attempts, newest first."""
-        params = {"before": cursors.before(cursor), "count": limit + 1}
-        rows = connection.execute(self.filtered(where), params).all()
+        seqs = self._filters.newest(connection, where, before=cursors.before(cursor), count=limit + 1)
+        rows = connection.execute(self._page, {"seqs": seqs}).all()
         return cursors.page_of(rows, limit, record_from)
 
-    def filtered(self, where: DeliveryFilter) -> Select[Any]:
-        """The listing of what a filter lets through."""
-        columns = self._deliveries.c
-        statement = self._page
-        for column, wanted in (
-            (columns.status, where.status),
-            (columns.run_id, where.run_id),
-            (columns.hook, where.hook),
-            (columns.user_id, where.user_id),
-        ):
-            if wanted is not None:
-                statement = statement.where(column == wanted)
-        if where.status not in (None, DeliveryStatus.DELIVERED):
-            # The condition of an index that only listings may use: for claims it would be the wrong one.
-            statement = statement.where(columns.status != DELIVERED)
-        return statement
+    def count(self, connection: Connection, where: DeliveryFilter, limit: int) -> int:
+        """How many a filter lets through, counted up to `limit`."""
+        return self._filters.count(connection, where, limit)
+
+    def backlog(self, connection: Connection, limit: int) -> int:
+        """How many are still to be done, counted up to `limit`."""
+        row = self._backlog.row(connection, {"limit": limit})
+        return 0 if row is None else row[0]
+
+    def redrivable(self, connection: Connection, where: DeliveryFilter, limit: int) -> list[str]:
+        """The ids of the oldest deliveries that a filter lets through and that are dead or parked."""
+        return self._ids_of(connection, self._filters.oldest(connection, where, REDRIVABLE, limit))
+
+    def discardable(self, connection: Connection, where: DeliveryFilter, limit: int) -> list[str]:
+        """The ids of the oldest deliveries that a filter lets through and that are neither final nor running."""
+        return self._ids_of(connection, self._filters.oldest(connection, where, DISCARDABLE, limit))
+
+    def _ids_of(self, connection: Connection, seqs: Sequence[int]) -> list[str]:
+        ids: list[str] = []
+        for start in range(0, len(seqs), MEND_AT_ONCE):
+            some = seqs[start : start + MEND_AT_ONCE]
+            ids += connection.execute(self._ids, {"seqs": some}).scalars()
+        return ids
 
     def redrive(self, connection: Connection, delivery_id: str, now: float) -> DeliveryRecord | None:
         """Give a dead or parked delivery fresh attempts; its fence grows, so that older words on it are ignored."""
-        if self._redrive.row(connection, {"id": delivery_id, "now": now}) is None:
+        if not self.redrive_some(connection, [delivery_id], now):
             return None
         return self.get(connection, delivery_id)
 
+    def redrive_some(self, connection: Connection, ids: Sequence[str], now: float) -> int:
+        """As `redrive`, of several; returns how many could be."""
+        return self._redrive.change_many(connection, [{"id": delivery_id, "now": now} for delivery_id in ids])
+
     def discard(self, connection: Connection, delivery_id: str, reason: str, now: float) -> DeliveryRecord | None:
-        """End a delivery that nobody is executing.
+        """End a delivery that nobody is executing."""
+        if not self._end(connection, delivery_id, reason, now):
+            return None
+        return self.get(connection, delivery_id)
+
+    def discard_some(self, connection: Connection, ids: Sequence[str], reason: str, now: float) -> int:
+        """As `discard`, of several; returns how many could be."""
+        return sum(self._end(connection, delivery_id, reason, now) for delivery_id in ids)
+
+    def _end(self, connection: Connection, delivery_id: str, reason: str, now: float) -> bool:
+        """Discard one.
 
         Only the head of a line gives up its place: what follows a waiting one has a head already, or belongs to a run
         that is not finished.
         """
         row = self._was_head.row(connection, {"id": delivery_id})
         if row is None:
-            return None
+            return False
         run_id, was_head = row
         self._discard.change(connection, {"id": delivery_id, "reason": reason, "now": now})
         if was_head:
             self._lines.promote(connection, run_id, now)
-        return self.get(connection, delivery_id)
-
-    def prune(self, connection: Connection, before: float) -> int:
-        """Delete some of the old deliveries that are done with; fewer than `PRUNE_AT_ONCE` means: all."""
-        params = {"before": before, "count": PRUNE_AT_ONCE}
-        self._prune_attempts.change(connection, params)
-        return self._prune.change(connection, params)
+        return True

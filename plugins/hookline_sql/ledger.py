@@ -12,17 +12,22 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from hookline.errors import StorageError
+from hookline_sql.claims import Claims
 from hookline_sql.database import SqliteDb
 from hookline_sql.deliveries import Deliveries
 from hookline_sql.engine import check_sqlite_version, make_engine, use_write_ahead_log
 from hookline_sql.exchange import Exchanges
 from hookline_sql.failures import is_locked, storage_error
+from hookline_sql.filters import Filters
 from hookline_sql.lines import Lines
+from hookline_sql.pruning import Pruning
 from hookline_sql.readers import Readers
+from hookline_sql.replays import Replays
 from hookline_sql.runs import Runs
 from hookline_sql.schema import HEAD, Tables
 from hookline_sql.servers import Servers
 from hookline_sql.sessions import Sessions
+from hookline_sql.stats import Statistics
 from hookline_sql.upgrade import prepare, revision_of
 from hookline_sql.writer import Writer
 
@@ -47,8 +52,11 @@ class Ledger:
         self.sessions = Sessions(self.tables)
         self.runs = Runs(self.tables, self.sessions, self.lines)
         self.servers = Servers(self.tables, self.lines)
-        self.exchanges = Exchanges(self.tables, self.lines)
-        self.deliveries = Deliveries(self.tables, self.lines)
+        self.exchanges = Exchanges(self.tables, self.lines, Claims(self.tables))
+        self.deliveries = Deliveries(self.tables, self.lines, Filters(self.tables))
+        self.statistics = Statistics(self.tables)
+        self.pruning = Pruning(self.tables)
+        self.replays = Replays(self.tables)
         file = str(description.file)
         engine, connection = _connect(description, self.tables, migrate=description.migrate)
         self.writer = Writer(connection, file, description.busy_timeout)

@@ -29,6 +29,7 @@ _DELIVERY_NAMES = (
     "max_attempts",
     "due_at",
     "last_error",
+    "replay_id",
 )
 _KEPT_NAMES = ("plugin", "user_id", "created_at", "finished_at", "interruptions", "discard_reason")
 _STATUS = 6

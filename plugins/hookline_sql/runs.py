@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from hookline.errors import RunLostError
 from hookline.storage import FinishRun, NewDelivery, Page, RunRecord
 from hookline_sql import cursors
 from hookline_sql.lines import Lines
@@ -55,7 +56,13 @@ class Runs:
         )
 
     def accept(self, connection: Connection, run: RunRecord, deliveries: Sequence[NewDelivery]) -> None:
-        """Commit 1."""
+        """Commit 1.
+
+        Raises:
+            RunLostError: the run's session was taken from it; what it read there is out of date.
+        """
+        if run.parent_run_id is None and self._sessions.is_lost(connection, run.session_id, run.run_id):
+            raise RunLostError(f"run {run.run_id} has lost its session {run.session_id!r}: its server was silent")
         self._insert.change(connection, run_values(run))
         self._lines.add(connection, run, deliveries, run.created_at)
 

@@ -19,10 +19,8 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The schema's revision: that of the newest migration."""
-
-NAMES = ("sessions", "runs", "deliveries", "attempts", "servers")
 
 
 def version_table_name(prefix: str) -> str:
@@ -44,6 +42,7 @@ class Tables:
         self.deliveries = self._deliveries()
         self.attempts = self._attempts()
         self.servers = self._servers()
+        self.replays = self._replays()
 
     @cached_property
     def version(self) -> Table:
@@ -102,6 +101,7 @@ class Tables:
             UniqueConstraint("run_id", name=f"{name}_run_id_key"),
             Index(f"{name}_session", "session_id", "seq"),
             Index(f"{name}_running", "server_id", sqlite_where=text("status = 'running'")),
+            Index(f"{name}_finished", "runnable_id", "finished_at", sqlite_where=text("finished_at IS NOT NULL")),
         )
 
     def _deliveries(self) -> Table:
@@ -132,18 +132,41 @@ class Tables:
             Column("finished_at", Float),
             Column("discard_reason", Text),
             Column("last_error", Text),
+            Column("replay_id", Text),
             UniqueConstraint("delivery_id", name=f"{name}_delivery_id_key"),
             Index(f"{name}_line", "run_id", "position"),
             Index(f"{name}_due", "due_at", sqlite_where=text("status = 'pending'")),
             Index(f"{name}_running", "server_id", sqlite_where=text("status = 'running'")),
             Index(f"{name}_undelivered", "status", "seq", sqlite_where=text("status != 'delivered'")),
-            Index(
-                f"{name}_finished",
-                "finished_at",
-                "seq",
-                sqlite_where=text("status IN ('delivered', 'discarded')"),
-            ),
             Index(f"{name}_user", "user_id", "seq", sqlite_where=text("user_id IS NOT NULL")),
+            Index(
+                f"{name}_hook_due",
+                "runnable_id",
+                "phase",
+                "hook",
+                "in_line",
+                "due_at",
+                sqlite_where=text("status = 'pending'"),
+            ),
+            # Written when a delivery is settled, not on a run's way: so it may be wide, and answer questions by itself.
+            Index(
+                f"{name}_settled",
+                "runnable_id",
+                "phase",
+                "hook",
+                "status",
+                "finished_at",
+                "created_at",
+                sqlite_where=text("finished_at IS NOT NULL"),
+            ),
+            Index(
+                f"{name}_replayed_run",
+                "replay_id",
+                "run_id",
+                unique=True,
+                sqlite_where=text("replay_id IS NOT NULL"),
+            ),
+            Index(f"{name}_replay", "replay_id", "status", "seq", sqlite_where=text("replay_id IS NOT NULL")),
         )
 
     def _attempts(self) -> Table:
@@ -159,6 +182,11 @@ class Tables:
             Column("outcome", Text, nullable=False),
             Column("error", Text),
             PrimaryKeyConstraint("delivery_id", "number", name=f"{name}_pkey"),
+            Index(
+                f"{name}_failed",
+                text("(started_at + duration)"),
+                sqlite_where=text("outcome IN ('failed', 'timeout')"),
+            ),
             sqlite_with_rowid=False,
         )
 
@@ -176,4 +204,36 @@ class Tables:
             Column("started_at", Float, nullable=False),
             Column("heartbeat_at", Float, nullable=False),
             PrimaryKeyConstraint("server_id", name=f"{name}_pkey"),
+        )
+
+    def _replays(self) -> Table:
+        """Replays; `at_*` is the last run that was dealt with, `end_*` the last one that is meant."""
+        name = f"{self.prefix}replays"
+        return Table(
+            name,
+            self.metadata,
+            Column("seq", Integer, primary_key=True),
+            Column("replay_id", Text, nullable=False),
+            Column("phase", Text, nullable=False),
+            Column("hook", Text, nullable=False),
+            Column("runnables", Text, nullable=False),
+            Column("statuses", Text, nullable=False),
+            Column("max_attempts", Integer, nullable=False),
+            Column("created_at", Float, nullable=False),
+            Column("plugin", Text),
+            Column("since", Float),
+            Column("until", Float),
+            Column("root_only", Boolean, nullable=False),
+            Column("max_per_second", Float),
+            Column("status", Text, nullable=False),
+            Column("matched", Integer, nullable=False),
+            Column("made", Integer, nullable=False),
+            Column("next_at", Float, nullable=False),
+            Column("finished_at", Float),
+            Column("at_finished", Float, nullable=False),
+            Column("at_seq", Integer, nullable=False),
+            Column("end_finished", Float, nullable=False),
+            Column("end_seq", Integer, nullable=False),
+            UniqueConstraint("replay_id", name=f"{name}_replay_id_key"),
+            Index(f"{name}_status", "status", "seq"),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Integer, bindparam, case, delete, func, null, or_, select, update
+from sqlalchemy import Connection, Integer, Update, bindparam, case, delete, func, null, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from hookline.storage import LEASE_SECONDS, SILENT_SECONDS, RunRecord, ServerRecord, TakeOver
@@ -26,7 +26,7 @@ class Servers:
 
     def __init__(self, tables: Tables, lines: Lines) -> None:
         self._lines = lines
-        runs, servers, deliveries, sessions = tables.runs, tables.servers, tables.deliveries, tables.sessions
+        runs, servers, deliveries = tables.runs, tables.servers, tables.deliveries
         upsert = insert(servers).values({name: bindparam(name) for name in SERVER_FIELDS})
         beat = upsert.on_conflict_do_update(
             index_elements=[servers.c.server_id],
@@ -45,11 +45,7 @@ class Servers:
             runs.c.status == RUNNING, or_(runs.c.server_id.in_(bindparam("servers", expanding=True)), ~known.exists())
         )
         self._delete = delete(servers).where(servers.c.server_id.in_(bindparam("servers", expanding=True)))
-        self._unlock = (
-            update(sessions)
-            .where(sessions.c.active_server_id.in_(bindparam("servers", expanding=True)))
-            .values(active_run_id=None, active_server_id=None)
-        )
+        self._unlock = self._unlocking(tables)
         self._lost = select(
             deliveries.c.delivery_id,
             deliveries.c.run_id,
@@ -81,6 +77,26 @@ class Servers:
                 started_at=null(),
                 lease_expires_at=null(),
             )
+        )
+
+    @staticmethod
+    def _unlocking(tables: Tables) -> Update:
+        """Unlock what silent servers, and servers without a row, hold for runs that were not accepted.
+
+        The session of an accepted run is given back by whoever ends the run: a silent server may wake up and do it.
+        """
+        sessions, runs, servers = tables.sessions, tables.runs, tables.servers
+        known = select(servers.c.server_id).where(servers.c.server_id == sessions.c.active_server_id)
+        accepted = select(runs.c.seq).where(runs.c.run_id == sessions.c.active_run_id, runs.c.status == RUNNING)
+        return (
+            update(sessions)
+            .where(
+                sessions.c.active_server_id.is_not(None),
+                sessions.c.active_server_id != bindparam("me"),
+                or_(sessions.c.active_server_id.in_(bindparam("servers", expanding=True)), ~known.exists()),
+                ~accepted.exists(),
+            )
+            .values(active_run_id=None, active_server_id=None)
         )
 
     def beat(self, connection: Connection, server: ServerRecord) -> None:
@@ -122,6 +138,6 @@ class Servers:
             self._set_free.change_many(connection, freed)
         for run_id in ended_lines:
             self._lines.promote(connection, run_id, request.now)
-        connection.execute(self._unlock, servers)
+        connection.execute(self._unlock, {**servers, "me": request.server_id})
         connection.execute(self._delete, servers)
         return len(freed)

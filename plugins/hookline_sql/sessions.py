@@ -57,6 +57,7 @@ class Sessions:
             .where(sessions.c.session_id == bindparam("id"), sessions.c.active_run_id == bindparam("run"))
             .values(active_run_id=null(), active_server_id=null())
         )
+        self._holder = Prepared(select(sessions.c.active_run_id).where(sessions.c.session_id == bindparam("id")))
         finish = held.values(updated_at=bindparam("now"))
         self._unlock = Prepared(held)
         self._finish = Prepared(finish)
@@ -103,6 +104,11 @@ class Sessions:
         documents = [document for (document,) in self._history.rows(connection, wanted)]
         documents.reverse()
         return documents
+
+    def is_lost(self, connection: Connection, session_id: str, run_id: str) -> bool:
+        """Whether the session is not, or no longer, the run's."""
+        row = self._holder.row(connection, {"id": session_id})
+        return row is not None and row[0] != run_id
 
     def unlock(self, connection: Connection, session_id: str, run_id: str) -> None:
         """Give the session back if it is this run's."""

@@ -19,6 +19,7 @@ PARKED: ColumnElement[str] = literal_column("'parked'", Text)
 DELIVERED: ColumnElement[str] = literal_column("'delivered'", Text)
 DISCARDED: ColumnElement[str] = literal_column("'discarded'", Text)
 DEAD: ColumnElement[str] = literal_column("'dead'", Text)
+PAUSED: ColumnElement[str] = literal_column("'paused'", Text)
 COMPLETED: ColumnElement[str] = literal_column("'completed'", Text)
 ZERO: ColumnElement[int] = literal_column("0", Integer)
 ONE: ColumnElement[int] = literal_column("1", Integer)
@@ -59,9 +60,11 @@ class Prepared:
         cursor.execute(self.sql, self._values(params))
         return cursor.rowcount
 
-    def change_many(self, connection: Connection, params: Iterable[Mapping[str, Any]]) -> None:
-        """Execute it once with each of the parameters."""
-        connection.connection.cursor().executemany(self.sql, list(map(self._values, params)))
+    def change_many(self, connection: Connection, params: Iterable[Mapping[str, Any]]) -> int:
+        """Execute it once with each of the parameters; returns how many rows all of them changed."""
+        cursor = connection.connection.cursor()
+        cursor.executemany(self.sql, list(map(self._values, params)))
+        return cursor.rowcount
 
 
 def _picker(names: list[str], constants: dict[str, Any]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

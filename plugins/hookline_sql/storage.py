@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -16,17 +17,23 @@ from hookline.storage import (
     DeliveryRecord,
     Exchange,
     FinishRun,
+    HookStats,
     LockedSession,
     NewDelivery,
     Page,
+    Prune,
+    Pruned,
+    ReplayRecord,
+    ReplayStatus,
     RunRecord,
     ServerRecord,
     SessionLock,
     TakeOver,
 )
 from hookline_sql.database import SqliteDb
-from hookline_sql.deliveries import PRUNE_AT_ONCE
+from hookline_sql.deliveries import MEND_AT_ONCE
 from hookline_sql.ledger import Ledger, Ledgers
+from hookline_sql.pruning import DELIVERIES_AT_ONCE, OldDeliveries, Place
 
 T = TypeVar("T")
 
@@ -154,14 +161,101 @@ class SqlStorage:
             partial(self._ledger.deliveries.discard, delivery_id=delivery_id, reason=reason, now=now)
         )
 
-    async def prune(self, before: float) -> int:
-        """Delete old deliveries, some in each transaction: after an error those of earlier ones are gone."""
+    async def count_deliveries(self, where: DeliveryFilter, limit: int) -> int:
+        """How many deliveries a filter lets through, counted up to `limit`."""
+        return await self._read(partial(self._ledger.deliveries.count, where=where, limit=limit))
+
+    async def backlog(self, limit: int) -> int:
+        """How many deliveries are still to be done, counted up to `limit`."""
+        return await self._read(partial(self._ledger.deliveries.backlog, limit=limit))
+
+    async def redrive_many(self, where: DeliveryFilter, now: float, limit: int) -> int:
+        """Redrive the oldest, some in each transaction: after an error those of earlier ones are redriven."""
+        ids = await self._read(partial(self._ledger.deliveries.redrivable, where=where, limit=limit))
+        redrive = self._ledger.deliveries.redrive_some
+        return sum([await self._write(partial(redrive, ids=some, now=now)) for some in _in_parts(ids)])
+
+    async def discard_many(self, where: DeliveryFilter, reason: str, now: float, limit: int) -> int:
+        """Discard the oldest, some in each transaction: after an error those of earlier ones are discarded."""
+        ids = await self._read(partial(self._ledger.deliveries.discardable, where=where, limit=limit))
+        discard = self._ledger.deliveries.discard_some
+        return sum([await self._write(partial(discard, ids=some, reason=reason, now=now)) for some in _in_parts(ids)])
+
+    async def hook_stats(self, since: float) -> list[HookStats]:
+        """What became of each hook's deliveries since then.
+
+        Counts are exact; percentiles are those of at most the latest 10,000 deliveries of each hook and status.
+        """
+        return await self._read(partial(self._ledger.statistics.hooks, since=since))
+
+    # pruning
+
+    async def prune(self, request: Prune, *, dry_run: bool = False) -> Pruned:
+        """Delete what is old, some in each transaction: after an error what earlier ones deleted is gone."""
+        pruned = Pruned()
+        for old in await self._read(partial(self._ledger.pruning.old_deliveries, request=request)):
+            pruned.deliveries += old.count if dry_run else await self._delete(old)
+        if request.runs_before is not None:
+            for place in await self._read(self._ledger.pruning.places):
+                await self._prune_runs(request, place, pruned, dry_run=dry_run)
+        return pruned
+
+    async def _delete(self, old: OldDeliveries) -> int:
         total = 0
         while True:
-            deleted = await self._write(partial(self._ledger.deliveries.prune, before=before))
+            deleted = await self._write(partial(self._ledger.pruning.delete_deliveries, old=old))
             total += deleted
-            if deleted < PRUNE_AT_ONCE:
+            if deleted < DELIVERIES_AT_ONCE:
                 return total
+
+    async def _prune_runs(self, request: Prune, place: Place, total: Pruned, *, dry_run: bool) -> None:
+        """Prune the runs of one runnable, and add what was to `total`."""
+        following: Place | None = place
+        while following is not None:
+            if dry_run:
+                step = partial(self._ledger.pruning.count_runs, request=request, place=following)
+                pruned, following = await self._read(step)
+            else:
+                step = partial(self._ledger.pruning.delete_runs, request=request, place=following)
+                pruned, following = await self._write(step)
+            total.deliveries += pruned.deliveries
+            total.runs += pruned.runs
+            total.sessions += pruned.sessions
+
+    # replays
+
+    async def create_replay(self, replay: ReplayRecord) -> ReplayRecord:
+        """Store a replay of the runs that have finished; returns it with `matched` counted."""
+        replays = self._ledger.replays
+        end = await self._read(partial(replays.last, replay=replay))
+        counted = replace(replay, matched=await self.count_replay(replay))
+        return await self._write(partial(replays.create, replay=counted, end=end))
+
+    async def count_replay(self, replay: ReplayRecord) -> int:
+        """How many runs a replay would be about."""
+        return await self._read(partial(self._ledger.replays.count, replay=replay))
+
+    async def get_replay(self, replay_id: str) -> ReplayRecord | None:
+        """One replay."""
+        return await self._read(partial(self._ledger.replays.get, replay_id=replay_id))
+
+    async def list_replays(self, *, status: str | None, limit: int, cursor: str | None) -> Page[ReplayRecord]:
+        """Replays; a cursor that no listing gave raises ValueError."""
+        return await self._read(partial(self._ledger.replays.page, status=status, limit=limit, cursor=cursor))
+
+    async def advance_replay(self, replay_id: str, now: float, limit: int) -> ReplayRecord | None:
+        """Make the deliveries of the replay's next runs, some in each transaction."""
+        left = limit
+        while True:
+            advance = partial(self._ledger.replays.advance, replay_id=replay_id, now=now, limit=left)
+            replay, made = await self._write(advance)
+            left -= made
+            if replay is None or not made or left <= 0 or replay.status != "running" or now < replay.next_at:
+                return replay
+
+    async def set_replay_status(self, replay_id: str, status: ReplayStatus, now: float) -> ReplayRecord | None:
+        """Pause, resume or cancel a replay that has not ended."""
+        return await self._write(partial(self._ledger.replays.set_status, replay_id=replay_id, status=status, now=now))
 
     async def close(self) -> None:
         """Finish what is under way; the last storage of a file closes it. Closing twice does no harm."""
@@ -180,3 +274,8 @@ class SqlStorage:
     def _check_open(self) -> None:
         if self._is_closed:
             raise StorageError(f"{self.description} is closed: open the database again")
+
+
+def _in_parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Few enough for one transaction each."""
+    return (ids[start : start + MEND_AT_ONCE] for start in range(0, len(ids), MEND_AT_ONCE))

@@ -29,7 +29,7 @@ def prepare(connection: Connection, tables: Tables, *, migrate: str, file: str) 
     if migrate == "check":
         raise StorageError(
             f"{file}: its tables are missing or older than this version of hookline: "
-            "open it once with migrate='auto', which brings them up to date"
+            "bring them up to date with hookline db upgrade, or open it once with migrate='auto'"
         )
     with _write_transaction(connection):
         # Asked again, now that nobody else can be at it.

@@ -24,9 +24,17 @@ def test_hooks_prints_the_plan(hookline: CommandLine, app: str) -> None:
         "source": "runnable",
         "mode": "background",
         "guardrail": False,
+        "guardrail_mode": None,
         "timeout": 7,
         "retries": 1,
+        "backoff": 1.0,
+        "max_age": None,
+        "concurrency": None,
+        "circuit_threshold": 20,
+        "circuit_cooldown": 60.0,
+        "sample": 1.0,
         "on": ["completed"],
+        "from_settings": [],
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core_support import FaultyDb
-from hookline.execution import attempt
+from hookline import policy
 from hookline_sql import SqliteDb
 
 
@@ -26,4 +26,4 @@ def faulty(db: SqliteDb) -> FaultyDb:
 @pytest.fixture
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed delivery is tried again at once."""
-    monkeypatch.setattr(attempt, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(policy, "BACKOFF_CAP_SECONDS", 0.01)

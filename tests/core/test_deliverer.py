@@ -6,16 +6,35 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from core_support import eventually
-from hookline import Delivery, DeliveryStatus, RunStatus, StorageError
-from hookline.execution.attempt import Verdict
+from core_support import agent, eventually
+from hookline import Clock, Delivery, DeliveryStatus, PlannedHook, RunStatus, StorageError, hook
+from hookline.clock import SYSTEM_CLOCK
+from hookline.execution.attempt import Found, Verdict
 from hookline.execution.deliverer import Deliverer
+from hookline.execution.gates import Gates
+from hookline.execution.pressure import Pressure
+from hookline.plan import build_plan
+from hookline.policy import Policy
 from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord
 
 DELIVERED = Verdict(DeliveryStatus.DELIVERED, "delivered", 1.0, 0.1)
+
+
+RUNNABLE = agent()
+
+
+def planned(name: str, policy: Policy) -> PlannedHook:
+    """A background hook of that name."""
+
+    @hook(name=name, run_in_background=True)
+    async def nothing() -> None: ...
+
+    (item,) = build_plan(agent(post_hooks=[nothing]), run_in_background=False).items
+    return replace(item, policy=policy)
 
 
 class Ledger:
@@ -39,6 +58,9 @@ class Ledger:
         )
         return claims
 
+    async def backlog(self, limit: int) -> int:
+        return 0
+
     @property
     def settled(self) -> list[tuple[str, str]]:
         return [(each.delivery_id, each.outcome) for request in self.exchanges for each in request.settlements]
@@ -51,8 +73,12 @@ class Attempts:
         self.begun: list[str] = []
         self.verdicts: dict[str, Verdict] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.policies: dict[str, Policy] = {}
 
-    async def attempt(self, delivery: Delivery, _run: RunRecord) -> Verdict:
+    def look_up(self, delivery: Delivery, _run: RunRecord) -> Found | Verdict:
+        return Found(RUNNABLE, planned(delivery.hook, self.policies.get(delivery.hook, Policy())))
+
+    async def attempt(self, delivery: Delivery, _run: RunRecord, _found: Found) -> Verdict:
         self.begun.append(delivery.delivery_id)
         if (gate := self.gates.get(delivery.hook)) is not None:
             await gate.wait()
@@ -74,9 +100,24 @@ def claim(run_id: str, hook: str, *, interruptions: int = 0) -> ClaimedDelivery:
 
 @asynccontextmanager
 async def delivering(
-    ledger: Ledger, attempts: Attempts, *, concurrency: int = 4, stop_after: float = 1.0
+    ledger: Ledger,
+    attempts: Attempts,
+    *,
+    concurrency: int = 4,
+    stop_after: float = 1.0,
+    clock: Clock = SYSTEM_CLOCK,
+    gates: Gates | None = None,
 ) -> AsyncIterator[Deliverer]:
-    deliverer = Deliverer(ledger, "me", attempts, concurrency=concurrency, on_final=lambda _delivery: None)  # type: ignore[arg-type]  # plays the Attempter
+    deliverer = Deliverer(
+        ledger,
+        "me",
+        attempts,  # type: ignore[arg-type]  # plays the Attempter
+        concurrency=concurrency,
+        on_final=lambda _delivery: None,
+        clock=clock,
+        gates=gates or Gates(clock, lambda: True),
+        pressure=Pressure(ledger, 1_000_000),
+    )
     deliverer.start()
     try:
         yield deliverer

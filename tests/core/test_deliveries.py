@@ -158,17 +158,6 @@ async def test_after_the_last_attempt_a_delivery_is_dead_and_kept(
     assert dead.finished_at is not None
 
 
-def test_backoff_doubles_with_full_jitter_up_to_its_cap() -> None:
-    from hookline.execution.attempt import backoff
-
-    for failures, cap in ((1, 1.0), (2, 2.0), (3, 4.0), (20, 300.0), (5000, 300.0)):
-        waits = [backoff(failures) for _ in range(300)]
-        assert min(waits) >= 0
-        assert max(waits) <= cap
-        assert max(waits) > cap / 2
-        assert min(waits) < cap / 2
-
-
 @pytest.mark.parametrize("error", [InputCheckError, OutputCheckError])
 async def test_a_check_error_in_a_delivery_is_dead_at_once_with_a_hint(
     error: type[Exception], db: SqliteDb, short_backoff: None

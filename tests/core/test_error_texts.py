@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from hookline import Agent, AgentOS, hook
-from hookline.testing import ScriptedModel
+from core_support import agent, complete, deliveries_of, drained, serving, stored_run
+from hookline import hook
 from hookline_sql import SqliteDb
 
 ODD = "the file caf\udce9.txt \x00 \ud83d"
+STORED = r"the file caf\udce9.txt \x00 \ud83d"
 
 
 @hook(run_in_background=True, retries=0)
@@ -24,28 +23,20 @@ def raises_inline() -> None:
     raise RuntimeError(ODD)
 
 
-async def test_delivery_whose_error_no_database_can_hold(tmp_path: Path) -> None:
-    agent = Agent(
-        "a", model=ScriptedModel("hello"), db=SqliteDb(db_file=str(tmp_path / "a.db")), post_hooks=[first, second]
-    )
-    agent_os = AgentOS(agents=[agent]).load()
-    async with agent_os.lifespan():
-        run = await agent.arun("hello")
-        await agent_os.drain()
-        failed, delivered = await agent_os.storage.run_deliveries(run.run_id)
+async def test_delivery_whose_error_no_database_can_hold(db: SqliteDb) -> None:
+    served = agent(post_hooks=[first, second])
+    async with serving(served, db=db) as agent_os:
+        run = await complete(agent_os, served)
+        await drained(agent_os)
+        failed, delivered = await deliveries_of(agent_os, run.run_id)
     assert (failed.delivery.status, delivered.delivery.status) == ("dead", "delivered")
-    assert failed.delivery.last_error == r"FileNotFoundError: the file caf\udce9.txt \x00 \ud83d"
-    assert failed.attempts[0].error is not None
-    failed.attempts[0].error.encode()
+    assert failed.delivery.last_error == f"FileNotFoundError: {STORED}"
+    assert STORED.replace("\\", "\\\\") in (failed.attempts[0].error or "")
 
 
-async def test_inline_error_that_no_client_could_read(tmp_path: Path) -> None:
-    agent = Agent(
-        "a", model=ScriptedModel("hello"), db=SqliteDb(db_file=str(tmp_path / "a.db")), post_hooks=[raises_inline]
-    )
-    agent_os = AgentOS(agents=[agent]).load()
-    async with agent_os.lifespan():
-        run = await agent.arun("hello")
-        record = await agent_os.storage.get_run(run.run_id)
-    assert record is not None
-    assert r"caf\\udce9.txt \\x00" in record.hook_calls
+async def test_inline_error_that_no_client_could_read(db: SqliteDb) -> None:
+    served = agent(post_hooks=[raises_inline])
+    async with serving(served, db=db) as agent_os:
+        run = await complete(agent_os, served)
+        record = await stored_run(agent_os, run.run_id)
+    assert STORED.replace("\\", "\\\\") in record.hook_calls

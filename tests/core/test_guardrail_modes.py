@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from enum import Enum
+from typing import Any, cast
 
 import pytest
 
 from core_support import agent, complete, events_of, finished, serving, stored_run
-from hookline import Agent, Guardrail, InputCheckError, OutputCheckError, RunInput, RunOutput, RunStatus, guardrail
+from hookline import (
+    Agent,
+    Guardrail,
+    InputCheckError,
+    OutputCheckError,
+    RunInput,
+    RunOutput,
+    RunStatus,
+    guardrail,
+    hook,
+)
 from hookline.jsontext import loads
+from hookline.testing import call_tool
 from hookline_sql import SqliteDb
 
 
@@ -31,6 +43,11 @@ def crashing() -> None:
 
 def ending_the_process() -> None:
     raise SystemExit(3)
+
+
+def guard(body: Callable[..., None], *, name: str = "g", **options: Any) -> Any:
+    """A guardrail, its body unmarked."""
+    return guardrail(name=name, **options)(functools.partial(body))
 
 
 def run_sync(served: Agent) -> RunOutput:
@@ -68,7 +85,7 @@ async def _arun(served: Agent) -> RunOutput:
 def test_the_run_passes_on_every_path(
     phase: str, body: Callable[..., None], mode: Any, way: Callable[[Agent], RunOutput]
 ) -> None:
-    guarded = agent(**{f"{phase}_hooks": [guardrail(mode=mode, name="g")(body)]})
+    guarded = agent(**{f"{phase}_hooks": [guard(body, mode=mode)]})
     output = way(guarded)
     assert (output.status, output.content, output.reason, output.error) == (RunStatus.COMPLETED, "fine", None, None)
 
@@ -81,19 +98,17 @@ class Watcher(Guardrail):
         rejecting_input(run_input)
 
 
-async def test_what_an_observing_guardrail_finds_is_written_down(
-    db: SqliteDb, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_an_observing_guardrail_finds_is_written_down(db: SqliteDb) -> None:
     served = agent(
         pre_hooks=[
             Watcher(),
-            guardrail(name="passing", mode="observe")(lambda: None),
-            guardrail(name="strict")(lambda: None),
+            guard(lambda: None, name="passing", mode="observe"),
+            guard(lambda: None, name="strict"),
         ],
         post_hooks=[
-            guardrail(name="rejecting", mode="observe")(rejecting_output),
-            guardrail(name="crashing", mode="observe")(crashing),
-            guardrail(name="off", mode="off")(crashing),
+            guard(rejecting_output, name="rejecting", mode="observe"),
+            guard(crashing, name="crashing", mode="observe"),
+            guard(crashing, name="off", mode="off"),
             plain,
         ],
     )
@@ -116,10 +131,8 @@ async def test_what_an_observing_guardrail_finds_is_written_down(
     assert calls[0]["error"]["message"] == "no"
 
 
+@hook(name="plain")
 def plain() -> None: ...
-
-
-plain.__qualname__ = "plain"
 
 
 @pytest.mark.parametrize("phase", ["pre", "post"])
@@ -181,8 +194,8 @@ async def test_a_stream_is_not_held_for_an_observing_guardrail(db: SqliteDb) -> 
 async def test_a_stream_is_held_while_another_guardrail_enforces(db: SqliteDb) -> None:
     served = agent(
         post_hooks=[
-            guardrail(name="watching", mode="observe")(rejecting_output),
-            guardrail(name="strict")(rejecting_output),
+            guard(rejecting_output, name="watching", mode="observe"),
+            guard(rejecting_output, name="strict"),
         ]
     )
     async with serving(served, db=db) as agent_os:
@@ -201,11 +214,9 @@ async def test_a_run_that_fails_keeps_what_it_had_as_without_the_guardrail(mode:
         raise ValueError("no")
 
     hooks: dict[str, Any] = {"tools": [failing], "max_turns": 1}
-    from hookline.testing import call_tool
-
     turn = call_tool("failing")
     turn.content = "let me see"
-    served = agent(turn, post_hooks=[guardrail(mode=mode)(plain)], **hooks)
+    served = agent(turn, post_hooks=[guard(plain, mode=mode)], **hooks)
     async with serving(served, db=db) as agent_os:
         output = await complete(agent_os, served)
     assert output.status is RunStatus.FAILED
@@ -256,7 +267,7 @@ async def test_guardrails_that_keep_changing_the_input_name_one_that_enforces(db
     def grow(run_input: RunInput) -> None:
         run_input.input_content += "!"
 
-    served = agent(pre_hooks=[grow, guardrail(name="watches", mode="observe")(plain)])
+    served = agent(pre_hooks=[grow, guard(plain, name="watches", mode="observe")])
     async with serving(served, db=db) as agent_os:
         output = await complete(agent_os, served)
     assert (output.status, output.reason) == (RunStatus.FAILED, "guardrail_failed")
@@ -264,11 +275,41 @@ async def test_guardrails_that_keep_changing_the_input_name_one_that_enforces(db
     assert "'grows'" in output.error.message
 
 
-async def test_a_record_of_an_older_version_has_no_mode(db: SqliteDb, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL)
-    served = agent(pre_hooks=[guardrail(name="strict")(rejecting_input)])
+class Rule(Enum):
+    """Rules, as many a guard library has them."""
+
+    INJECTION = "injection"
+
+
+class BareError(InputCheckError):
+    def __init__(self) -> None:  # and no more
+        Exception.__init__(self, "bare")
+
+
+@pytest.mark.parametrize("mode", ["observe", "enforce"])
+@pytest.mark.parametrize(
+    ("raised", "trigger"),
+    [
+        (lambda: InputCheckError("no", check_trigger=Rule.INJECTION), "injection"),
+        (lambda: InputCheckError("no", check_trigger=cast("str", 7)), "7"),
+        (lambda: InputCheckError("\ud800\x00", check_trigger="\ud800\x00"), "\\ud800\\x00"),
+        (lambda: InputCheckError("no", additional_data={"\ud800": object()}), None),
+        (BareError, None),
+    ],
+    ids=["enum", "number", "odd text", "odd data", "bare"],
+)
+async def test_whatever_a_check_error_carries_can_be_stored(
+    raised: Callable[[], Exception], trigger: str | None, mode: Any, db: SqliteDb
+) -> None:
+    def check() -> None:
+        raise raised()
+
+    served = agent(pre_hooks=[guard(check, mode=mode)])
     async with serving(served, db=db) as agent_os:
-        run = agent_os.start_run(served, "hi")
-        assert (await finished(run)).status is RunStatus.REJECTED
-        (call,) = loads((await stored_run(agent_os, run.run_id)).hook_calls)
-    assert (call["status"], call["guardrail_mode"]) == ("rejected", "enforce")
+        output = await complete(agent_os, served)
+        (call,) = loads((await stored_run(agent_os, output.run_id)).hook_calls)
+    assert (call["status"], call["details"]["check_trigger"]) == ("rejected", trigger)
+    if mode == "observe":
+        assert output.status is RunStatus.COMPLETED
+    else:
+        assert (output.status, output.reason) == (RunStatus.REJECTED, trigger or "check_failed")

@@ -128,6 +128,7 @@ class Watcher(Guardrail):
         (guard(mode="off"), "off"),
         (Watcher(), "observe"),
     ],
+    ids=["default", "enforce", "observe", "off", "object"],
 )
 def test_a_guardrails_mode(given: Any, mode: str) -> None:
     item = planned(given)
@@ -137,7 +138,7 @@ def test_a_guardrails_mode(given: Any, mode: str) -> None:
 
 
 def test_an_objects_mode_is_its_own() -> None:
-    watcher = Watcher()
+    watcher: Any = Watcher()
     watcher.mode = "off"
     assert planned(watcher).guardrail_mode == "off"
     assert planned(Watcher()).guardrail_mode == "observe"

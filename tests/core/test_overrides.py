@@ -176,6 +176,23 @@ def test_a_server_without_any_hook_says_so(db: SqliteDb) -> None:
         AgentOS(agents=[agent()], db=db, settings=settings).load()
 
 
+def test_the_settings_for_all_hooks_reach_each_policy(db: SqliteDb) -> None:
+    settings = Settings(
+        plugins=[],
+        delivery_timeout=1,
+        delivery_retries=2,
+        delivery_backoff=3,
+        delivery_max_age=4,
+        circuit_threshold=6,
+        circuit_cooldown=7,
+        hooks={KEY: {"retries": 9}},
+    )
+    served = agent(post_hooks=[marked(run_in_background=True), marked("other", run_in_background=True, backoff=8)])
+    first, second = AgentOS(agents=[served], db=db, settings=settings).load().plan_of(served).items
+    assert first.policy == Policy(1, 9, 3, 4, None, 6, 7)
+    assert second.policy == Policy(1, 2, 8, 4, None, 6, 7)
+
+
 class Plug:
     plugin_name = "plug"
 

@@ -78,7 +78,7 @@ async def test_a_given_up_call_is_counted_until_it_ends_and_its_place_is_taken()
 
 
 async def test_abandoned_threads_do_not_grow_without_bound() -> None:
-    pool = DaemonThreads("stuck", 2)
+    pool = DaemonThreads("stuck", 2, max_abandoned=2)
     before = threading.active_count()
     with released() as event:
         for _ in range(10):

@@ -52,7 +52,9 @@ def test_hooks(serve: Serve) -> None:
     assert (first["hook"], first["mode"], first["guardrail"]) == ("check", "inline", True)
     assert second == {
         "runnable": "demo", "phase": "post", "position": 0, "hook": "notify", "source": "runnable",
-        "mode": "background", "guardrail": False, "timeout": 7.0, "retries": 2, "on": ["completed"],
+        "mode": "background", "guardrail": False, "guardrail_mode": None, "timeout": 7.0, "retries": 2, "backoff": 1.0,
+        "max_age": None, "concurrency": None, "circuit_threshold": 20, "circuit_cooldown": 60.0, "sample": 1.0,
+        "on": ["completed"], "from_settings": [],
     }  # fmt: skip
 
 

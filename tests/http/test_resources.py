@@ -66,8 +66,8 @@ def test_hooks_of_a_run(serve: Serve) -> None:
     assert [each["hook"].split(".")[-1] for each in items] == ["inline", "failing", "early", "breaks", "works"]
     for item in items:
         assert list(item) == [
-            "kind", "hook", "phase", "plugin", "status", "started_at", "duration", "error", "delivery_id",
-            "replay_id", "attempts",
+            "kind", "hook", "phase", "plugin", "status", "started_at", "duration", "error", "guardrail_mode",
+            "check_trigger", "delivery_id", "replay_id", "attempts",
         ]  # fmt: skip
         assert item["started_at"].endswith("Z")
     assert items[0]["delivery_id"] is None

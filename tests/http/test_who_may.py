@@ -107,7 +107,13 @@ class World:
     def ask(self, who: dict[str, str], route: str, **options: Any) -> httpx2.Response:
         """Ask for a route; the parameters of its path are those of alice's run."""
         method, path = route.split(" ")
-        ids = {"agent_id": "demo", "run_id": self.run["run_id"], "session_id": "s", **self.delivery}
+        ids = {
+            "agent_id": "demo",
+            "run_id": self.run["run_id"],
+            "session_id": "s",
+            **self.delivery,
+            "replay_id": "unknown",
+        }
         return self.client.request(method, path.format(**ids), headers=who, **options)
 
     def items(self, who: dict[str, str], route: str) -> list[dict[str, Any]]:
@@ -144,6 +150,15 @@ WALK = {
     "GET /deliveries/{delivery_id}": (401, 404, 200, 200),
     "POST /deliveries/{delivery_id}/redrive": (401, 403, 403, 200),
     "POST /deliveries/{delivery_id}/discard": (401, 403, 403, 409),
+    "POST /deliveries/redrive": (401, 403, 403, 200),
+    "POST /deliveries/discard": (401, 403, 403, 200),
+    "POST /replays": (401, 403, 403, 201),
+    "GET /replays": (401, 403, 403, 200),
+    "GET /replays/{replay_id}": (401, 403, 403, 404),
+    "POST /replays/{replay_id}/pause": (401, 403, 403, 404),
+    "POST /replays/{replay_id}/resume": (401, 403, 403, 404),
+    "POST /replays/{replay_id}/cancel": (401, 403, 403, 404),
+    "GET /hooks/stats": (401, 403, 403, 200),
     "GET /agents": (401, 200, 200, 200),
     "GET /agents/{agent_id}": (401, 200, 200, 200),
     "GET /plugins": (401, 403, 403, 200),
@@ -159,6 +174,8 @@ WALK = {
 BODIES = {
     "POST /agents/{agent_id}/runs": {"message": "again", "session_id": "s"},
     "POST /deliveries/{delivery_id}/discard": {"reason": "it is dead"},
+    "POST /deliveries/discard": {"reason": "nobody wants them", "hook": "breaks"},
+    "POST /replays": {"hook": "breaks"},
 }
 
 PROBLEMS = {401: "unauthenticated", 403: "forbidden", 404: "not-found", 409: None}
@@ -326,6 +343,7 @@ def forged(signed: str, wanted: str) -> str:
         ("a.b.c", "read"),
         ("opaque", "Bearer"),
     ],
+    ids=["expired", "secret", "algorithm", "longer", "unsigned", "forged", "unreadable", "opaque"],
 )
 def test_tokens_that_are_refused(world: World, token: str, detail: str) -> None:
     response = world.client.get("/sessions", headers={"authorization": f"Bearer {token}"})

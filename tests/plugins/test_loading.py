@@ -186,7 +186,12 @@ def test_wrappers_are_refused(site: FakeSite, mark: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     ("mark", "reason"),
-    [("guardrail", "can be guardrails"), ("hook(run_in_background=True)", "can run there")],
+    [
+        ("guardrail", "can be guardrails"),
+        ("hook(run_in_background=True)", "can run there"),
+        ("hook(sample=0.1)", "marked sample=..., which has a meaning for pre_run and post_run only"),
+        ("hook(retries=1)", "marked retries=..., which has a meaning for pre_run and post_run only"),
+    ],
 )
 def test_only_run_hooks_are_guardrails_or_run_in_the_background(site: FakeSite, mark: str, reason: str) -> None:
     source = f"from hookline import guardrail, hook, hookimpl\n@hookimpl\n@{mark}\ndef pre_tool(tool_call): ..."

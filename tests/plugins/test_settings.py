@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings
 
 from hookline import ConfigurationError, Settings, plugin_settings
-from hookline.settings import load_settings
+from hookline.settings import hook_sources_of, load_settings
 
 
 def write(text: str) -> None:
@@ -90,6 +90,102 @@ def test_a_mistake_in_code() -> None:
         load_settings(sse_ping="often")
 
 
+# single hooks
+
+
+NOTIFY = "support/post/notify"
+
+
+def test_the_tables_of_hooks_add_up_option_by_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('[hooks."support/post/notify"]\nretries = 1\ntimeout = 1\nbackoff = 1\n[hooks."*/pre/check"]\nmode = "off"\n')
+    monkeypatch.setenv(
+        "HOOKLINE_HOOKS", '{"support/post/notify": {"retries": 2, "timeout": 2}, "a/pre/b": {"sample": 0}}'
+    )
+
+    settings = Settings(hooks={NOTIFY: {"retries": 3}})
+
+    assert settings.hooks == {
+        NOTIFY: {"retries": 3, "timeout": 2, "backoff": 1},
+        "*/pre/check": {"mode": "off"},
+        "a/pre/b": {"sample": 0},
+    }
+    assert hook_sources_of(settings) == {
+        (NOTIFY, "retries"): "code",
+        (NOTIFY, "timeout"): "HOOKLINE_HOOKS",
+        (NOTIFY, "backoff"): "hookline.toml",
+        ("*/pre/check", "mode"): "hookline.toml",
+        ("a/pre/b", "sample"): "HOOKLINE_HOOKS",
+    }
+
+
+def test_without_tables_there_is_nothing_to_override() -> None:
+    assert Settings().hooks == {}
+    assert hook_sources_of(Settings()) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hooks = 3", "hookline.toml: hooks = 3: input should be a valid dictionary"),
+        ('[hooks]\n"a/post/b" = 3', 'hookline.toml: hooks["a/post/b"] = 3: input should be a valid dictionary'),
+        ("[hooks.a.post.b]\nretries = 3", 'hookline.toml [hooks."a"]: a hook is named "RUNNABLE/pre/HOOK" or'),
+        ('[hooks."a/post/b"]\nretires = 3', "unknown key 'retires'; did you mean 'retries'?"),
+        ('[hooks."a/post/b"]\nretries = "3"', "hookline.toml [hooks.\"a/post/b\"]: retries='3' must be 0 or more"),
+        ('[hooks."a/post/b"]\nsample = 1.5', 'hookline.toml [hooks."a/post/b"]: sample=1.5 must be from 0'),
+    ],
+)
+def test_a_mistake_in_a_hooks_table(text: str, message: str) -> None:
+    write(text)
+
+    with pytest.raises(ConfigurationError) as raised:
+        Settings()
+
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{a}", "HOOKLINE_HOOKS must be JSON text: "),
+        ("[1]", "HOOKLINE_HOOKS = [1]: input should be a valid dictionary"),
+        ('{"a/post/b": 3}', 'HOOKLINE_HOOKS["a/post/b"] = 3: input should be a valid dictionary'),
+        ('{"a/post/b": {"retries": null}}', 'HOOKLINE_HOOKS["a/post/b"]: retries has no value'),
+        ('{"a/post/b": {"timeout": "5"}}', "HOOKLINE_HOOKS[\"a/post/b\"]: timeout='5' must be more than 0 seconds"),
+    ],
+)
+def test_a_mistake_in_the_variable_for_hooks(monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
+    monkeypatch.setenv("HOOKLINE_HOOKS", value)
+
+    with pytest.raises(ConfigurationError) as raised:
+        Settings()
+
+    assert str(raised.value).startswith(message)
+
+
+def test_a_mistake_in_a_hook_given_in_code_names_the_code() -> None:
+    write('[hooks."a/post/b"]\nretries = 3')
+
+    with pytest.raises(ConfigurationError) as raised:
+        Settings(hooks={"a/post/b": {"timeout": -1}})
+
+    assert str(raised.value) == 'Settings(hooks={"a/post/b": ...}): timeout=-1 must be more than 0 seconds'
+
+
+def test_the_limits_of_all_hooks_are_settings() -> None:
+    write("delivery_backoff = 0\ndelivery_max_age = 3600\ncircuit_threshold = 0\ncircuit_cooldown = 5\n")
+
+    settings = Settings()
+
+    found = (
+        settings.delivery_backoff,
+        settings.delivery_max_age,
+        settings.circuit_threshold,
+        settings.circuit_cooldown,
+    )
+    assert found == (0.0, 3600.0, 0, 5.0)
+
+
 # a plugin's own
 
 
@@ -142,3 +238,11 @@ def test_a_mistake_in_a_plugins_settings_shows_no_value(
 
     assert str(raised.value).startswith(message)
     assert "hush" not in str(raised.value)
+
+
+def test_a_plugins_table_or_list_in_a_variable_is_json_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOKLINE_PLUGIN_SLACK__TOKEN", "hush")
+    monkeypatch.setenv("HOOKLINE_PLUGIN_SLACK__RETRY", "{")
+
+    with pytest.raises(ConfigurationError, match=r"^HOOKLINE_PLUGIN_SLACK__RETRY must be JSON text: "):
+        plugin_settings("slack", SlackSettings)

@@ -9,6 +9,9 @@ never taken: the next one finds them.
 
 **The long way.** Whatever is due and in nobody's memory (another server's line, a backoff, a redriven delivery, what
 was interrupted) is claimed from the ledger first, one delivery of a run at a time.
+
+**Gates.** What may not begin now, because its hook is paused or has as many attempts under way as it may, is put off:
+it leaves its line, so that the next one starts, and waits in the ledger until there is room.
 """
 
 from __future__ import annotations
@@ -20,32 +23,28 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
+from hookline.clock import Clock
 from hookline.deliveries import FINAL_STATUSES, Delivery, DeliveryStatus
 from hookline.errors import StorageError
 from hookline.execution.attempt import RELEASED, Attempter, Verdict
-from hookline.storage import (
-    RESERVE_SECONDS,
-    ClaimedDelivery,
-    Exchange,
-    NewDelivery,
-    RunRecord,
-    Settlement,
-    Start,
-)
+from hookline.execution.gates import Gates
+from hookline.execution.lines import Line, Pass, Prepared, Row, delivery_of, settlement_of
+from hookline.execution.pressure import Pressure
+from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord, Start
 
 logger = logging.getLogger("hookline.deliveries")
 
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 """How long stopping waits for the ledger, once the hooks have had their time."""
-MOST_PREPARED = 1000
-"""Lines kept in memory until their turn comes; the others are found in the ledger."""
 MOST_PER_EXCHANGE = 256
 GATHER_SECONDS = 0.02
 """How long what was begun and settled on the short way is gathered before the ledger is told, many at a time."""
+DONE = FINAL_STATUSES | {DeliveryStatus.PARKED}
+"""With nothing more to be done by any server."""
 SUSPECT_AFTER = 2
 """A delivery that lost its lease so often may be what ends the process: it runs alone."""
 
@@ -58,35 +57,11 @@ class DeliveryStorage(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Row:
-    """One delivery on its way: `fence` as this server knows it, `taken` once the ledger knows that it was begun."""
-
-    delivery: Delivery
-    fence: int
-    taken: bool
-    verdict: Verdict | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    """Deliveries of one run, attempted one after the other.
-
-    `claimed`: taken from the ledger, which knows what comes next; `alone`: nothing else may run meanwhile;
-    `unsettled`: verdicts that the ledger does not know yet.
-    """
-
-    run: RunRecord
-    rows: list[_Row]
-    committed_at: float
-    claimed: bool = False
-    alone: bool = False
-    unsettled: int = 0
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Deliverer:
-    """Carries deliveries in this process; at most `concurrency` lines at once."""
+    """Carries deliveries in this process; at most `concurrency` lines at once.
+
+    `on_final` is told of each delivery that came to an end here.
+    """
 
     def __init__(
         self,
@@ -96,44 +71,55 @@ class Deliverer:
         *,
         concurrency: int,
         on_final: Callable[[Delivery], None] | None,
+        clock: Clock,
+        gates: Gates,
+        pressure: Pressure,
     ) -> None:
         self._storage = storage
         self._server_id = server_id
         self._attempter = attempter
         self._concurrency = concurrency
         self._on_final = on_final
-        self._prepared: dict[str, _Line] = {}
-        self._queue: deque[_Line] = deque()
-        self._active: dict[asyncio.Task[None], _Line] = {}
-        self._begun: dict[str, _Row] = {}
-        self._outbox: deque[tuple[_Line, _Row]] = deque()
+        self._clock = clock
+        self._gates = gates
+        self._pressure = pressure
+        self._prepared = Prepared()
+        self._queue: deque[Line] = deque()
+        self._active: dict[asyncio.Task[None], Line] = {}
+        self._begun: dict[str, Row] = {}
+        self._outbox: deque[tuple[Line, Row]] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._scan_at = 0.0
+        self._asked_since = False
         self._careful = False
         self._draining = 0
         self._stopping = False
         self._closed = False
         self._context = contextvars.copy_context()  # no run's: what one run set must not reach another's deliveries
         self._loop_task: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
 
     # what others say
 
     def line_committed(self, run: RunRecord, deliveries: list[NewDelivery], now: float) -> None:
         """Take note of a line that was just committed; it starts when it is handed over."""
-        rows = [_Row(_delivery(run, row), fence=0, taken=False) for row in deliveries if row.due_at is None]
-        if rows and len(self._prepared) + len(self._queue) < MOST_PREPARED:
-            self._prepared[run.run_id] = _Line(run, rows, now)
+        self._pressure.add(len(deliveries))
+        rows = [Row(delivery_of(run, row), fence=0, taken=False) for row in deliveries if row.due_at is None]
+        if rows:
+            ago = max(0.0, self._clock.time() - now)
+            self._prepared.put(Line(run, rows, reserved_from=self._clock.monotonic() - ago))
 
     def hand_over(self, run_id: str) -> None:
         """The response was handed over: its line may start."""
-        line = self._prepared.pop(run_id, None)
+        line = self._prepared.take(run_id)
         if line is not None and not self._closed:
             self._queue.append(line)
             self._start_lines()
 
     def wake(self) -> None:
         """Something became due in the ledger: look now."""
+        self._asked_since = True
         self._scan_at = 0.0
         self._wake.set()
 
@@ -146,12 +132,19 @@ class Deliverer:
 
     def start(self) -> None:
         """Begin to look for what is due."""
-        self._loop_task = asyncio.get_running_loop().create_task(self._exchange_for_ever(), name="deliveries")
+        loop = asyncio.get_running_loop()
+
+        def look_now() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self.wake)
+
+        self._unsubscribe = self._clock.subscribe(look_now)
+        self._loop_task = loop.create_task(self._exchange_for_ever(), name="deliveries")
 
     async def drain(self) -> None:
         """Wait until nothing is under way here and nothing that is due is left in the ledger.
 
-        What is due later (a backoff, a delay) is not waited for.
+        What is due later (a backoff, a delay, a hook that is paused) is not waited for.
         """
         self._draining += 1
         try:
@@ -171,6 +164,7 @@ class Deliverer:
         A line whose hook is still running after `timeout` seconds is given back, its attempt too.
         """
         self._stopping = True
+        self._unsubscribe()
         ends_at = time.monotonic() + timeout
         while self._active and (left := ends_at - time.monotonic()) > 0:
             await asyncio.wait(self._active, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -196,21 +190,24 @@ class Deliverer:
     def _start_lines(self) -> None:
         while self._queue and self._may_start(self._queue[0]):
             line = self._queue.popleft()
+            if not line.claimed:
+                self._prepared.let_go(line)
             if self._is_reserved(line):
                 self._start_line(line)
         self._wake.set()
 
-    def _may_start(self, line: _Line) -> bool:
+    def _may_start(self, line: Line) -> bool:
         if any(active.alone for active in self._active.values()):
             return False
         return not self._active if line.alone else len(self._active) < self._concurrency
 
-    def _is_reserved(self, line: _Line) -> bool:
+    def _is_reserved(self, line: Line) -> bool:
         """Whether the line is this server's own: claimed, or just committed here; others are claimed first."""
-        return line.rows[0].taken or time.time() - line.committed_at < RESERVE_SECONDS * 0.75
+        return line.claimed or self._clock.monotonic() - line.reserved_from < RESERVE_SECONDS * 0.75
 
-    def _start_line(self, line: _Line) -> None:
+    def _start_line(self, line: Line) -> None:
         self._idle.clear()
+        line.started = True
         task = asyncio.get_running_loop().create_task(
             self._run_line(line), name=f"line {line.run.run_id}", context=self._context.copy()
         )
@@ -223,15 +220,9 @@ class Deliverer:
             logger.error("a line of deliveries ended badly: %s", error, exc_info=error)
         self._start_lines()
 
-    async def _run_line(self, line: _Line) -> None:
+    async def _run_line(self, line: Line) -> None:
         for row in line.rows:
-            if not row.taken:
-                self._begin(row)
-                self._wake.set()
-            try:
-                row.verdict = await self._attempter.attempt(row.delivery, line.run)
-            except asyncio.CancelledError:
-                row.verdict = RELEASED
+            row.verdict = await self._attempt(line, row)
             self._settle(line, row)
             if row.verdict is RELEASED:
                 break
@@ -239,16 +230,54 @@ class Deliverer:
             line.settled.clear()
             await line.settled.wait()
 
-    def _give_back(self, line: _Line) -> None:
+    async def _attempt(self, line: Line, row: Row) -> Verdict:
+        if (verdict := self._let_in(line, row)) is not None:
+            return verdict
+        if not row.taken:
+            self._begin(row)
+            self._wake.set()
+        let_in, verdict = row.let_in, RELEASED
+        assert let_in is not None  # noqa: S101 - there would be a verdict
+        try:
+            verdict = await self._attempter.attempt(row.delivery, line.run, let_in.found)
+        except asyncio.CancelledError:
+            pass  # this process gives it up
+        finally:
+            self._let_out(row, failed=verdict.failed)
+        return verdict
+
+    def _let_in(self, line: Line, row: Row) -> Verdict | None:
+        """Whether a row may be attempted now; the verdict if not."""
+        if row.let_in is not None:
+            return None
+        found = self._attempter.look_up(row.delivery, line.run)
+        if isinstance(found, Verdict):
+            return found
+        gate = self._gates.of(row.delivery.key, found.hook)
+        turn = gate.enter(claimed=row.taken)
+        if turn is None:
+            if gate.room > 0:  # for those that were there first
+                self.wake()
+            return gate.postpone(row.delivery.due_at)
+        row.let_in = Pass(found, gate, turn)
+        return None
+
+    def _let_out(self, row: Row, *, failed: bool | None) -> None:
+        if row.let_in is not None and row.let_in.gate.leave(row.let_in.turn, failed=failed):
+            self.wake()
+        row.let_in = None
+
+    def _give_back(self, line: Line) -> None:
+        self._let_out(line.rows[0], failed=None)
         line.rows[0].verdict = RELEASED
         self._settle(line, line.rows[0])
 
-    def _settle(self, line: _Line, row: _Row) -> None:
+    def _settle(self, line: Line, row: Row) -> None:
         line.unsettled += 1
         self._outbox.append((line, row))
         self._wake.set()
 
-    def _begin(self, row: _Row) -> None:
+    def _begin(self, row: Row) -> None:
         row.delivery.attempt_count += 1
         row.delivery.status = DeliveryStatus.RUNNING
         self._begun[row.delivery.delivery_id] = row
@@ -261,10 +290,12 @@ class Deliverer:
             await self._wait_for_something()
             if self._stopping and not self._active and not self._outbox:
                 return
+            if self._gates.reopen():
+                self._scan_at = 0.0
+            self._asked_since = False
             batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), MOST_PER_EXCHANGE))]
             request, begun = self._compose(batch)
             if request is None:
-                self._idle_if_done(nothing_due=False)
                 continue
             try:
                 claimed = await self._storage.exchange(request)
@@ -282,14 +313,17 @@ class Deliverer:
             delay = 0.1
             self._stored(batch, begun)
             self._take(claimed, request)
-            self._idle_if_done(nothing_due=request.scan and not claimed)
+            if request.scan and not claimed and not self._asked_since and not self._has_work:
+                self._idle.set()
 
     async def _wait_for_something(self) -> None:
         if not self._wake.is_set():
             may_scan = not self._stopping and self._free_slots(0) > 0
             timeout = max(0.0, self._scan_at - time.monotonic()) if may_scan else POLL_SECONDS
+            timeout = min(timeout, self._gates.seconds_left)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._wake.wait()
         if (self._begun or self._outbox) and not self._is_urgent():
             await asyncio.sleep(GATHER_SECONDS)
         self._wake.clear()
@@ -298,25 +332,28 @@ class Deliverer:
         """Whether somebody waits for the exchange: a claimed line for its next delivery, or one who drains or stops."""
         return self._stopping or self._draining > 0 or any(line.claimed for line, _ in self._outbox)
 
-    def _compose(self, batch: list[tuple[_Line, _Row]]) -> tuple[Exchange | None, list[_Row]]:
+    def _compose(self, batch: list[tuple[Line, Row]]) -> tuple[Exchange | None, list[Row]]:
         settled = {row.delivery.delivery_id for _, row in batch}
         begun = [row for key, row in self._begun.items() if key not in settled]
         self._begun.clear()
-        settlements = [_settlement(row) for _, row in batch]
+        settlements = [settlement_of(row) for _, row in batch]
         ended = [line for line, row in batch if row is line.rows[-1] and row.verdict is not RELEASED]
-        free = 0 if self._stopping else self._free_slots(len(ended))
+        free = 0 if self._stopping else self._free_slots(sum(line.started for line in ended))
         scan = free > 0 and (time.monotonic() >= self._scan_at or self._nothing_here(batch))
         if not (begun or settlements or scan):
             return None, begun
+        apart, rooms = self._gates.claims() if scan else ((), {})
         return (
             Exchange(
                 server_id=self._server_id,
-                now=time.time(),
+                now=self._clock.time(),
                 starts=[Start(row.delivery.delivery_id, row.fence) for row in begun],
                 settlements=settlements,
                 claim_runs=[line.run.run_id for line in ended if line.claimed] if free else (),
                 scan=scan,
                 limit=min(free, 1) if self._careful else free,
+                apart=apart,
+                claim_hooks=rooms,
             ),
             begun,
         )
@@ -330,7 +367,7 @@ class Deliverer:
         """Whether somebody who drains waits for the ledger's word alone."""
         return self._draining > 0 and not (self._active or self._queue or batch)
 
-    def _stored(self, batch: list[tuple[_Line, _Row]], begun: list[_Row]) -> None:
+    def _stored(self, batch: list[tuple[Line, Row]], begun: list[Row]) -> None:
         for row in begun:
             row.taken = True
             row.fence += 1
@@ -338,65 +375,34 @@ class Deliverer:
             line.unsettled -= 1
             if line.unsettled <= 0:
                 line.settled.set()
-            if self._on_final is not None and row.verdict is not None and row.verdict.status in FINAL_STATUSES:
-                self._on_final(replace(row.delivery, status=row.verdict.status, last_error=row.verdict.message))
+            if row.verdict is not None and row.verdict.status in DONE:
+                self._pressure.add(-1)
+                if self._on_final is not None and row.verdict.status in FINAL_STATUSES:
+                    self._on_final(replace(row.delivery, status=row.verdict.status, last_error=row.verdict.message))
 
     def _take(self, claimed: list[ClaimedDelivery], request: Exchange) -> None:
         if request.scan:
-            self._drop_prepared(request.now)
-            more = len(claimed) >= request.limit
-            self._scan_at = 0.0 if more else time.monotonic() + POLL_SECONDS
-            if more:
-                self._wake.set()
+            self._prepared.drop(self._clock.monotonic())
+            self._gates.claimed(dict(request.claim_hooks), (claim.delivery.key for claim in claimed))
+            if len(claimed) >= request.limit:
+                self.wake()
+            elif not self._asked_since:
+                self._scan_at = time.monotonic() + POLL_SECONDS
         suspects = [claim for claim in claimed if claim.interruptions >= SUSPECT_AFTER]
         if request.scan:
             self._careful = bool(suspects)
         for claim in claimed:
-            line = _Line(claim.run, [_Row(claim.delivery, claim.fence, taken=True)], 0.0, claimed=True)
+            row = Row(claim.delivery, claim.fence, taken=True)
+            line = Line(claim.run, [row], 0.0, claimed=True, alone=claim in suspects)
             if claim in suspects[1:] or self._stopping:
                 self._give_back(line)
-                continue
-            line.alone = claim in suspects
-            self._queue.append(line)
+            elif (verdict := self._let_in(line, row)) is not None:
+                row.verdict = verdict
+                self._settle(line, row)
+            else:
+                self._queue.append(line)
         self._start_lines()
 
-    def _drop_prepared(self, now: float) -> None:
-        """Forget lines that nobody handed over in time: they are due in the ledger for all."""
-        for run_id, line in list(self._prepared.items()):
-            if now - line.committed_at < RESERVE_SECONDS:
-                return
-            del self._prepared[run_id]
-
-    def _idle_if_done(self, *, nothing_due: bool) -> None:
-        if nothing_due and not (self._active or self._queue or self._outbox or self._begun):
-            self._idle.set()
-
-
-def _delivery(run: RunRecord, row: NewDelivery) -> Delivery:
-    return Delivery(
-        delivery_id=row.delivery_id,
-        run_id=run.run_id,
-        runnable=run.runnable_id,
-        phase=row.phase,
-        hook=row.hook,
-        position=row.position,
-        max_attempts=row.max_attempts,
-    )
-
-
-def _settlement(row: _Row) -> Settlement:
-    verdict = row.verdict
-    assert verdict is not None  # noqa: S101 - only rows with a verdict are in the outbox
-    return Settlement(
-        delivery_id=row.delivery.delivery_id,
-        run_id=row.delivery.run_id,
-        fence=row.fence,
-        started=row.taken,
-        status=verdict.status,
-        outcome=verdict.outcome,
-        started_at=verdict.started_at,
-        duration=verdict.duration,
-        due_at=verdict.due_at,
-        error=verdict.error,
-        last_error=verdict.message,
-    )
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._active or self._queue or self._outbox or self._begun)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hookline.calling import Caller
+from hookline.clock import SYSTEM_CLOCK, Clock
 from hookline.errors import (
     HooklineError,
     ModelError,
@@ -84,6 +85,7 @@ class EngineParts:
     points: Points
     lines: Lines | None = None
     store_rejected_input: bool = False
+    clock: Clock = SYSTEM_CLOCK
 
 
 class Engine:
@@ -93,6 +95,7 @@ class Engine:
         self.live: dict[str, LiveRun] = {}
         self._parts = parts
         self._storage = parts.storage
+        self._clock = parts.clock
         self._queue = SessionQueue(parts.ledger)
         self._inline = InlineHooks(parts.caller, parts.hook_threads, self._present_record)
         self._scheduler = Scheduler(parts.points)
@@ -116,7 +119,7 @@ class Engine:
         observe = None
         if points.of("run_event"):
             observe = lambda event: points.observe_event(event, request.runnable)  # noqa: E731 - a closure of one line
-        run = LiveRun(request, plan, observe)
+        run = LiveRun(request, plan, observe, self._clock)
         if self._parts.lines is not None:
             run.on_hand_over = self._parts.lines.hand_over
         return run
@@ -259,7 +262,7 @@ class Engine:
     def _conclude(self, run: LiveRun, status: RunStatus, reason: str | None) -> None:
         output = run.output
         output.status, output.reason = status, reason
-        output.finished_at = time.time()
+        output.finished_at = self._clock.time()
         output.metrics.duration = time.perf_counter() - run.clock_started
         if status is RunStatus.REJECTED or not run.output_passed:  # nothing that a guard did not pass is kept or shown
             output.content = None
@@ -328,7 +331,7 @@ class Engine:
             accepted=accepted,
             deliveries=self._scheduler.schedule(run, hooks, first_position=len(plan.pre_background)),
             session_state=run.state_text if run.state_text != run.stored_state else None,
-            now=time.time(),
+            now=self._clock.time(),
         )
 
     # when the storage fails
@@ -365,7 +368,7 @@ class Engine:
         output = run.output
         output.status, output.reason = RunStatus.FAILED, "not_stored"
         output.error = RunError("Storage", message_of(error))
-        output.finished_at = output.finished_at or time.time()
+        output.finished_at = output.finished_at or self._clock.time()
         run.state_text = run.stored_state
         run.encode()
         request = self._finish_request(run, accepted=True)

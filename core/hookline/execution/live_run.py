@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from hookline.clock import SYSTEM_CLOCK, Clock
 from hookline.errors import HooklineError
 from hookline.events import CONTENT_EVENTS, TERMINAL_EVENTS, EventName, RunEvent
 from hookline.execution.record import HookCall
@@ -81,6 +82,7 @@ class LiveRun:
     """A run that is executed in this process.
 
     Attributes:
+        clock: what tells the instants that are written down.
         output: the run, final once `finished()` returns.
         accepted_input: the input as it was accepted.
         output_passed: whether every output guardrail that enforces has passed.
@@ -91,7 +93,14 @@ class LiveRun:
         error: set when the outcome could not be stored, or the session was not to be had.
     """
 
-    def __init__(self, request: RunRequest, plan: Plan, observe: Callable[[RunEvent], None] | None = None) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        plan: Plan,
+        observe: Callable[[RunEvent], None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.clock = clock
         self.request = request
         self.runnable = request.runnable
         self.plan = plan
@@ -113,7 +122,7 @@ class LiveRun:
             runnable_id=self.runnable.id,
             user_id=request.user_id,
             metadata=self.run_context.metadata,
-            created_at=time.time(),
+            created_at=clock.time(),
         )
         self.given_state = _copy(request.session_state)
         self.session = Session(self.session_id, request.user_id)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hookline.errors import CheckError
 from hookline.hook_options import GuardrailMode
-from hookline.jsontext import dumps, loads, time_text
+from hookline.jsontext import dumps, loads, storable, time_text
 
 CallStatus = Literal["completed", "failed", "rejected"]
 
@@ -18,14 +18,14 @@ def describe_error(error: BaseException) -> dict[str, str]:
     return {
         "type": type(error).__name__,
         "message": message_of(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": storable("".join(traceback.format_exception(error))),
     }
 
 
 def message_of(error: BaseException) -> str:
     """An exception's message, its class name if it has none."""
     try:
-        return str(error) or type(error).__name__
+        return storable(str(error)) or type(error).__name__
     except Exception:  # noqa: BLE001 - the border to hooks: their exceptions' own methods may raise
         return f"{type(error).__name__}, whose message cannot be read"
 
@@ -35,7 +35,7 @@ def details_of(error: BaseException) -> dict[str, Any]:
     if not isinstance(error, CheckError):
         return {}
     try:
-        data = loads(dumps(error.additional_data))
+        data = loads(dumps(dict(error.additional_data)))
     except (TypeError, ValueError, RecursionError):
         data = repr(error.additional_data)
     return {"check_trigger": error.check_trigger, "additional_data": data}

@@ -7,21 +7,27 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from hookline.calling import Caller
-from hookline.deliveries import Delivery
-from hookline.execution.attempt import Attempter
+from hookline.clock import SYSTEM_CLOCK, Clock
+from hookline.deliveries import Delivery, HookKey
+from hookline.execution.attempt import Attempter, Found
 from hookline.execution.deliverer import Deliverer
 from hookline.execution.engine import Engine, EngineParts
+from hookline.execution.gates import Gates, HookState
 from hookline.execution.heartbeat import Heartbeat, is_gone, this_server
 from hookline.execution.live_run import LiveRun, RunRequest
 from hookline.execution.points import Points
+from hookline.execution.pressure import Pressure
 from hookline.execution.record import message_of
+from hookline.execution.replayer import Replayer
 from hookline.execution.sweeper import Sweeper, end_interrupted
 from hookline.execution.watchdog import Watchdog
 from hookline.models import Model
-from hookline.plan import Plan, PlannedHook
+from hookline.plan import Plan
+from hookline.retention import Retention
 from hookline.runnable import Runnable
 from hookline.storage import Database, RunRecord, Storage
 from hookline.threads import DaemonThreads
@@ -42,8 +48,10 @@ class Limits:
     tool_threads: int = 40
     delivery_threads: int = 64
     delivery_concurrency: int = 64
+    max_waiting_deliveries: int = 100_000
+    max_abandoned_threads: int = 64
     max_interruptions: int = 3
-    retention: float = 30 * 86_400.0
+    retention: Retention = field(default_factory=Retention)
     store_rejected_input: bool = False
 
 
@@ -59,23 +67,35 @@ class Runtime:
         plans: Mapping[Key, Plan],
         points: Points,
         limits: Limits,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.storage = storage
         self.caller = Caller()
         self._runnables = runnables
         self._plans = plans
         self._points = points
-        self._server = this_server()
-        self._hook_threads = DaemonThreads("hookline-hook", limits.hook_threads)
-        self._tool_threads = DaemonThreads("hookline-tool", limits.tool_threads)
-        self._delivery_threads = DaemonThreads("hookline-delivery", limits.delivery_threads)
+        self._limits = limits
+        self._clock = clock
+        self._server = this_server(clock)
+        self._hook_threads = _threads("hookline-hook", limits.hook_threads, limits)
+        self._tool_threads = _threads("hookline-tool", limits.tool_threads, limits)
+        self._delivery_threads = _threads("hookline-delivery", limits.delivery_threads, limits)
         self._observers: set[asyncio.Task[None]] = set()
+        self._found = _hooks_by_name(runnables, plans)
+        self._gates = Gates(clock, lambda: not self._delivery_threads.is_exhausted)
+        for (_, runnable_id, phase, name), found in self._found.items():
+            if found.hook.background:
+                self._gates.of(HookKey(runnable_id, phase, name), found.hook)
+        self._pressure = Pressure(storage, limits.max_waiting_deliveries)
         self.deliverer = Deliverer(
             storage,
             self._server.server_id,
-            Attempter(self._find_hook, self.caller, self._delivery_threads),
+            Attempter(self._find_hook, self.caller, self._delivery_threads, clock),
             concurrency=limits.delivery_concurrency,
             on_final=self._delivery_finished if points.of("delivery_finished") else None,
+            clock=clock,
+            gates=self._gates,
+            pressure=self._pressure,
         )
         self.engine = Engine(
             EngineParts(
@@ -88,9 +108,11 @@ class Runtime:
                 points=points,
                 lines=self.deliverer,
                 store_rejected_input=limits.store_rejected_input,
+                clock=clock,
             )
         )
-        self._heartbeat = Heartbeat(storage, self._server)
+        self.replayer = Replayer(storage, clock, on_made=self.deliverer.wake)
+        self._heartbeat = Heartbeat(storage, self._server, clock)
         self._sweeper = Sweeper(
             storage,
             self._server,
@@ -98,6 +120,7 @@ class Runtime:
             on_taken=self.deliverer.wake,
             max_interruptions=limits.max_interruptions,
             retention=limits.retention,
+            clock=clock,
         )
         self._watchdog = Watchdog(asyncio.get_running_loop())
 
@@ -110,6 +133,7 @@ class Runtime:
         plans: Mapping[Key, Plan],
         points: Points,
         limits: Limits,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> Runtime:
         """Open the database and the models in threads, then start everything.
 
@@ -121,7 +145,9 @@ class Runtime:
         try:
             for model in _models(runnables.values()):
                 await threads.run(model.open)
-            runtime = cls(storage, database, runnables=runnables, plans=plans, points=points, limits=limits)
+            runtime = cls(
+                storage, database, runnables=runnables, plans=plans, points=points, limits=limits, clock=clock
+            )
             await runtime._start()
         except BaseException:
             await storage.close()
@@ -131,9 +157,12 @@ class Runtime:
     async def _start(self) -> None:
         await self._heartbeat.start()
         self._sweeper.start()
+        await self._pressure.count()
+        self._pressure.start()
         self.deliverer.start()
+        self.replayer.start()
         self._watchdog.start()
-        now = time.time()
+        now = self._clock.time()
         servers = await self.storage.list_servers()
         me = self._server
         others = sum(1 for each in servers if each.server_id != me.server_id and not is_gone(each, me, now))
@@ -160,6 +189,8 @@ class Runtime:
         await self.deliverer.stop(max(0.0, ends_at - time.monotonic()))
         self._watchdog.stop()
         await self._sweeper.stop()
+        await self.replayer.stop()
+        await self._pressure.stop()
         for run in list(self.engine.live.values()):
             run.cancel()
         await self._wait_for_runs(2.0)
@@ -176,8 +207,51 @@ class Runtime:
     @property
     def abandoned(self) -> int:
         """Hooks and tools that did not end after their time limit, and still have not."""
-        pools = (self._hook_threads, self._tool_threads, self._delivery_threads)
-        return self.caller.abandoned_tasks + sum(pool.abandoned for pool in pools)
+        return self.caller.abandoned_tasks + sum(pool.abandoned for pool in self._pools)
+
+    @property
+    def _pools(self) -> tuple[DaemonThreads, ...]:
+        return self._hook_threads, self._tool_threads, self._delivery_threads
+
+    @property
+    def undone(self) -> int:
+        """How many deliveries of the whole ledger are not done: about, and not counted beyond the limit."""
+        return self._pressure.undone
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many deliveries are not done that new runs are to be turned away."""
+        return self._pressure.is_full
+
+    @property
+    def hook_states(self) -> list[HookState]:
+        """What holds for each background hook in this process, sorted by hook."""
+        return self._gates.states
+
+    def details(self) -> dict[str, Any]:
+        """How this process fares, as plain data; nothing is asked of the ledger."""
+        names = ("inline_hooks", "tools", "deliveries")
+        return {
+            "runs": len(self.engine.live),
+            "deliveries": {
+                "running": self.deliverer.active,
+                "undone": self._pressure.undone,
+                "max_waiting": self._limits.max_waiting_deliveries,
+            },
+            "abandoned": {
+                **{name: pool.abandoned for name, pool in zip(names, self._pools, strict=True)},
+                "tasks": self.caller.abandoned_tasks,
+                "max_threads": self._limits.max_abandoned_threads,
+            },
+            "hooks": [state.to_dict() for state in self._gates.states if state.is_held],
+            "notes": self._notes(),
+        }
+
+    def _notes(self) -> list[str]:
+        notes = [f"{pool.name}: {trouble}" for pool in self._pools if (trouble := pool.trouble) is not None]
+        if self._pressure.is_full:
+            notes.append(f"{self.undone} deliveries are not done (max_waiting_deliveries): new runs are turned away")
+        return notes
 
     def start_run(self, request: RunRequest) -> LiveRun:
         """Start a run."""
@@ -195,16 +269,13 @@ class Runtime:
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
 
-    def _find_hook(self, run: RunRecord, delivery: Delivery) -> tuple[Runnable, PlannedHook] | None:
-        key = (run.runnable_kind, run.runnable_id)
-        plan = self._plans.get(key)
-        hook = plan.find(delivery.phase, delivery.hook) if plan is not None else None
-        return (self._runnables[key], hook) if hook is not None else None
+    def _find_hook(self, run: RunRecord, delivery: Delivery) -> Found | None:
+        return self._found.get((run.runnable_kind, run.runnable_id, delivery.phase, delivery.hook))
 
     async def _end_run(self, record: RunRecord) -> None:
         key = (record.runnable_kind, record.runnable_id)
         if key not in self._runnables:
-            await end_interrupted(self.storage, record, time.time())
+            await end_interrupted(self.storage, record, self._clock.time())
             return
         request = RunRequest(
             self._runnables[key],
@@ -215,7 +286,7 @@ class Runtime:
         )
         session = await self.storage.get_session(record.session_id)
         await self.engine.finish_interrupted(record, request, self._plans[key], session)
-        await self.storage.release_line(record.run_id, time.time())
+        await self.storage.release_line(record.run_id, self._clock.time())
         self.deliverer.wake()
 
     def _delivery_finished(self, delivery: Delivery) -> None:
@@ -239,6 +310,21 @@ class Runtime:
 
     def _runnable_of(self, delivery: Delivery) -> Runnable | None:
         return next((each for each in self._runnables.values() if each.id == delivery.runnable), None)
+
+
+def _threads(name: str, limit: int, limits: Limits) -> DaemonThreads:
+    return DaemonThreads(name, limit, max_abandoned=limits.max_abandoned_threads)
+
+
+def _hooks_by_name(
+    runnables: Mapping[Key, Runnable], plans: Mapping[Key, Plan]
+) -> dict[tuple[str, str, str, str], Found]:
+    """All hooks, by what a delivery and its run store of them."""
+    return {
+        (kind, runnable_id, hook.phase, hook.name): Found(runnables[kind, runnable_id], hook)
+        for (kind, runnable_id), plan in plans.items()
+        for hook in plan.items
+    }
 
 
 def _models(runnables: Iterable[Runnable]) -> list[Model]:

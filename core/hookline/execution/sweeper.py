@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from hookline.clock import SYSTEM_CLOCK, Clock, MovedClock
 from hookline.deliveries import DeliveryStatus
 from hookline.errors import StorageError
-from hookline.execution.heartbeat import is_gone
+from hookline.execution.heartbeat import Watch
 from hookline.execution.record import message_of
 from hookline.execution.snapshot import output_of
 from hookline.jsontext import dumps
+from hookline.retention import Retention
 from hookline.runs import RunStatus
-from hookline.storage import DeliveryFilter, FinishRun, Prune, RunRecord, ServerRecord, Storage, TakeOver
+from hookline.storage import DeliveryFilter, FinishRun, RunRecord, ServerRecord, Storage, TakeOver
 
 logger = logging.getLogger("hookline.ledger")
 
 SWEEP_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
+MOVED_SECONDS = 0.1
+"""When a test has moved the clock, living servers say first that they live."""
 
 
 async def end_interrupted(storage: Storage, record: RunRecord, now: float) -> None:
@@ -34,7 +37,7 @@ class Sweeper:
     """Looks for silent servers, and for what is old enough to be deleted.
 
     `end_run` ends a run whose server is gone (default: without its definition); `on_taken` is told when deliveries
-    were set free; finished deliveries are kept for `retention` seconds.
+    were set free.
     """
 
     def __init__(
@@ -45,14 +48,17 @@ class Sweeper:
         end_run: Callable[[RunRecord], Awaitable[None]] | None = None,
         on_taken: Callable[[], None] | None = None,
         max_interruptions: int = 3,
-        retention: float = 30 * 86_400.0,
+        retention: Retention | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._storage = storage
         self._server = server
         self._end_run = end_run
         self._on_taken = on_taken
         self._max_interruptions = max_interruptions
-        self._retention = retention
+        self._retention = retention or Retention()
+        self._clock = clock
+        self._watch = Watch(server, clock)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -71,16 +77,15 @@ class Sweeper:
         Raises:
             StorageError: the ledger could not be read or written; the next sweep goes on.
         """
-        now = time.time()
-        servers = await self._storage.list_servers()
-        gone = [server.server_id for server in servers if is_gone(server, self._server, now)]
+        now, looked_at = self._clock.time(), self._clock.monotonic()
+        gone = self._watch.gone(await self._storage.list_servers(), looked_at)
         for run in await self._storage.list_orphans(gone):
             logger.warning("run %s taken over: its server ended", run.run_id, extra={"run_id": run.run_id})
             if self._end_run is not None:
                 await self._end_run(run)
             else:
                 await end_interrupted(self._storage, run, now)
-        request = TakeOver(self._server.server_id, gone, now, self._max_interruptions)
+        request = TakeOver(self._server.server_id, gone, self._watch.time(), self._max_interruptions)
         if taken := await self._storage.take_over(request):
             logger.warning("%d interrupted deliveries taken over", taken)
             if self._on_taken is not None:
@@ -88,7 +93,7 @@ class Sweeper:
 
     async def _keep_house(self) -> None:
         """What is due now and then: delete what is old, and tell of what waits for a person."""
-        await self._storage.prune(Prune(delivered_before=time.time() - self._retention))
+        await self._storage.prune(self._retention.before(self._clock.time()))
         parked = DeliveryFilter(status=DeliveryStatus.PARKED)
         if (await self._storage.list_deliveries(parked, limit=1, cursor=None)).items:
             logger.warning(
@@ -96,14 +101,20 @@ class Sweeper:
             )
 
     async def _sweep_for_ever(self) -> None:
-        keep_house_at = 0.0
-        while True:
-            try:
-                await self.sweep()
-                if time.monotonic() >= keep_house_at:
-                    keep_house_at = time.monotonic() + HOUSEKEEPING_SECONDS
-                    await self._keep_house()
-            except Exception as error:
-                unexpected = None if isinstance(error, StorageError) else error
-                logger.error("sweep not done: %s", message_of(error), exc_info=unexpected)
-            await asyncio.sleep(SWEEP_SECONDS)
+        keep_house_at = float("-inf")
+        moved = MovedClock(self._clock)
+        try:
+            while True:
+                try:
+                    await self.sweep()
+                    if self._clock.monotonic() >= keep_house_at:
+                        keep_house_at = self._clock.monotonic() + HOUSEKEEPING_SECONDS
+                        await self._keep_house()
+                except Exception as error:
+                    unexpected = None if isinstance(error, StorageError) else error
+                    logger.error("sweep not done: %s", message_of(error), exc_info=unexpected)
+                is_moved = await moved.wait(SWEEP_SECONDS)
+                while is_moved:
+                    is_moved = await moved.wait(MOVED_SECONDS)
+        finally:
+            moved.unsubscribe()

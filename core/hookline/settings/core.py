@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         delivery_max_age: seconds after which a delivery that has not succeeded is given up; None: never.
         circuit_threshold: after so many failed attempts in a row a hook's deliveries are paused; 0: never.
         circuit_cooldown: seconds that they are paused.
+        max_waiting_deliveries: while so many deliveries are not done, new runs are turned away (429).
+        max_abandoned_threads: while so many threads of one kind (inline hooks, tools, deliveries) are held by sync
+            calls that never ended, no further call of that kind begins.
         max_interruptions: how many processes may die in a delivery before it is dead.
         retention_days: days that delivered and discarded deliveries are kept.
         dead_retention_days: days that dead deliveries are kept; default: for ever.
@@ -128,6 +131,8 @@ class Settings(BaseSettings):
     delivery_max_age: Seconds | None = None
     circuit_threshold: Annotated[int, Field(ge=0)] = 20
     circuit_cooldown: Seconds = 60.0
+    max_waiting_deliveries: Count = 100_000
+    max_abandoned_threads: Count = 64
     max_interruptions: Count = 3
     retention_days: Seconds = 30.0
     dead_retention_days: Seconds | None = None

@@ -38,7 +38,11 @@ class RunStorage(Protocol):
         """Give the session back, for a run that ends without `finish_run`."""
 
     async def accept_run(self, run: RunRecord, deliveries: Sequence[NewDelivery]) -> None:
-        """Commit 1: store the run as `running`, and its background pre-hooks."""
+        """Commit 1: store the run as `running`, and its background pre-hooks.
+
+        Raises:
+            RunLostError: a root run whose session is not its own any more (see `TakeOver`); nothing is stored.
+        """
 
     async def finish_run(self, request: FinishRun) -> bool:
         """Commit 2: the outcome, the session's state, the deliveries; unlocks the session.

@@ -193,12 +193,13 @@ class Exchange:
     1. `settlements` and `starts` are stored (those whose fence is old are ignored).
     2. In each run that is named by a settlement, the next waiting row is made `pending` if no row is in line.
     3. Rows that are `pending` are claimed, at most `limit`: the due head of each run in `claim_runs`, then, with
-       `scan`, of each hook in `claim_hooks` at most so many of its due rows, and any due row whose hook is not in
-       `apart`; earliest `due_at` first. Never two rows of one run, and none while another row of its run is
-       `running`.
+       `scan`, the due head of any line, any due row out of line whose hook is not in `apart`, and of each hook in
+       `claim_hooks` at most so many of those; earliest `due_at` first. Never two rows of one run, and none while
+       another row of its run is `running`.
 
     Attributes:
-        apart: hooks that `scan` leaves alone: paused, or limited in how many may run at once.
+        apart: hooks that are paused, or limited in how many may run at once: `scan` leaves what is due of them out of
+            line alone. Heads of lines it claims all the same, so that they can be postponed and hold up no line.
         claim_hooks: those of them that may start, with how many.
     """
 
@@ -219,8 +220,9 @@ class TakeOver:
 
     Deliveries that were running become `pending`, due now, their attempt given back, `interruptions` one more, an
     attempt row `interrupted` written; at `max_interruptions` they become `dead`. So do rows whose lease ran out
-    `SILENT_SECONDS - LEASE_SECONDS` ago, whoever held them, `server_id` (the caller) excepted. Sessions that they
-    held are unlocked and the rows of the servers deleted. Runs stay `running`: `finish_run` ends them.
+    `SILENT_SECONDS - LEASE_SECONDS` ago, whoever held them, `server_id` (the caller) excepted. The rows of the servers
+    are deleted. Runs stay `running`: `finish_run` ends them, and gives back their sessions. Sessions that were held for
+    runs that are not accepted are unlocked, also those of servers without a row, the caller excepted.
     """
 
     server_id: str

@@ -1,0 +1,175 @@
+"""Claims: which deliveries a server takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, bindparam, exists, select, update
+
+from hookline.deliveries import DeliveryStatus
+from hookline.storage import LEASE_SECONDS, ClaimedDelivery, Exchange
+from hookline_sql.hookkeys import HookKeys, is_hook, key_params
+from hookline_sql.records import (
+    DELIVERY_WIDTH,
+    RUN_WIDTH,
+    delivery_columns,
+    delivery_from,
+    run_columns,
+    run_from,
+)
+from hookline_sql.schema import Tables
+from hookline_sql.statements import IN_LINE, ONE, OUT_OF_LINE, PENDING, RUNNING, WAITING, Prepared
+
+
+class _Candidate(NamedTuple):
+    due_at: float
+    seq: int
+    run_id: str
+    position: int
+
+
+class Claims:
+    """Taking deliveries, each step a function of a connection in a transaction."""
+
+    def __init__(self, tables: Tables) -> None:
+        deliveries = tables.deliveries
+        self._pending_keys = HookKeys(deliveries, deliveries.c.status == PENDING)
+        self._write_start(tables)
+        self._write_general(tables)
+        self._write_by_hook(tables)
+
+    def _write_start(self, tables: Tables) -> None:
+        deliveries = tables.deliveries
+        self._start = Prepared(
+            update(deliveries)
+            .where(
+                deliveries.c.delivery_id == bindparam("id"),
+                deliveries.c.fence == bindparam("found"),
+                deliveries.c.status.in_([WAITING, PENDING]),
+            )
+            .values(
+                status=RUNNING,
+                server_id=bindparam("me"),
+                started_at=bindparam("began"),
+                lease_expires_at=bindparam("lease"),
+                fence=deliveries.c.fence + ONE,
+                attempt_count=deliveries.c.attempt_count + ONE,
+            )
+        )
+
+    def _write_general(self, tables: Tables) -> None:
+        deliveries, runs = tables.deliveries, tables.runs
+        earlier = deliveries.alias()
+        taken = (*delivery_columns(deliveries), *run_columns(runs), deliveries.c.fence, deliveries.c.interruptions)
+        claimable = _claimable(tables, *taken)
+        head = claimable.where(deliveries.c.run_id == bindparam("run"), deliveries.c.in_line == IN_LINE).limit(1)
+        self._head = Prepared(head)
+        self._due = Prepared(
+            claimable.where(
+                deliveries.c.due_at <= bindparam("now"),
+                ~exists().where(
+                    earlier.c.run_id == deliveries.c.run_id,
+                    earlier.c.status == PENDING,
+                    earlier.c.due_at <= bindparam("now"),
+                    earlier.c.position < deliveries.c.position,
+                ),
+            )
+            .order_by(deliveries.c.due_at)
+            .limit(bindparam("count"))
+        )
+        self._found = Prepared(claimable.where(deliveries.c.seq == bindparam("seq")))
+
+    def _write_by_hook(self, tables: Tables) -> None:
+        deliveries = tables.deliveries
+        shown = (deliveries.c.due_at, deliveries.c.seq, deliveries.c.run_id, deliveries.c.position)
+        due = (
+            _claimable(tables, *shown)
+            .where(is_hook(deliveries), deliveries.c.due_at <= bindparam("now"))
+            .order_by(deliveries.c.due_at)
+            .limit(bindparam("count"))
+        )
+        self._heads_of_hook = Prepared(due.where(deliveries.c.in_line == IN_LINE))
+        self._others_of_hook = Prepared(due.where(deliveries.c.in_line == OUT_OF_LINE))
+
+    def start(self, connection: Connection, request: Exchange, found: Iterable[tuple[str, int]]) -> None:
+        """Make deliveries, found at these fences, this server's, and count their attempts."""
+        lease = request.now + LEASE_SECONDS
+        self._start.change_many(
+            connection,
+            [
+                {"id": id_, "found": fence, "me": request.server_id, "began": request.now, "lease": lease}
+                for id_, fence in found
+            ],
+        )
+
+    def claim(self, connection: Connection, request: Exchange) -> list[ClaimedDelivery]:
+        """Take what the request asks for."""
+        claimed: list[ClaimedDelivery] = []
+        for run_id in request.claim_runs:
+            if len(claimed) < request.limit:
+                claimed += self._take(connection, request, self._head.rows(connection, {"run": run_id}))
+        left = request.limit - len(claimed)
+        if request.scan and left > 0:
+            by_hook = request.apart or request.claim_hooks
+            find: Callable[[Connection, Exchange, int], Sequence[tuple[Any, ...]]]
+            find = self._find_by_hook if by_hook else self._find
+            claimed += self._take(connection, request, find(connection, request, left))
+        return claimed
+
+    def _find(self, connection: Connection, request: Exchange, count: int) -> Sequence[tuple[Any, ...]]:
+        return self._due.rows(connection, {"now": request.now, "count": count})
+
+    def _find_by_hook(self, connection: Connection, request: Exchange, count: int) -> list[tuple[Any, ...]]:
+        """What is due, looked for hook by hook: all heads of lines, and of the others what may start.
+
+        So however much is due of a hook that is left apart, nobody has to step over it.
+        """
+        best: dict[str, _Candidate] = {}
+        for key in self._pending_keys.all(connection):
+            others = request.claim_hooks.get(key, 0 if key in request.apart else count)
+            params = {**key_params(key), "now": request.now}
+            rows = list(self._heads_of_hook.rows(connection, {**params, "count": count}))
+            if others > 0:
+                rows += self._others_of_hook.rows(connection, {**params, "count": min(others, count)})
+            for candidate in map(_Candidate._make, rows):
+                other = best.setdefault(candidate.run_id, candidate)
+                if candidate.position < other.position:
+                    best[candidate.run_id] = candidate
+        found: list[tuple[Any, ...]] = []
+        for candidate in sorted(best.values())[:count]:
+            found += self._found.rows(connection, {"seq": candidate.seq})
+        return found
+
+    def _take(
+        self, connection: Connection, request: Exchange, rows: Sequence[tuple[Any, ...]]
+    ) -> list[ClaimedDelivery]:
+        claimed = [_claimed_from(row) for row in rows]
+        if claimed:
+            self.start(connection, request, [(claim.delivery.delivery_id, claim.fence - 1) for claim in claimed])
+        return claimed
+
+
+def _claimable(tables: Tables, *columns: Any) -> Select[Any]:
+    """Pending deliveries of finished runs of which nothing is running."""
+    deliveries, runs = tables.deliveries, tables.runs
+    busy = deliveries.alias()
+    return (
+        select(*columns)
+        .join_from(deliveries, runs, runs.c.run_id == deliveries.c.run_id)
+        .where(
+            deliveries.c.status == PENDING,
+            runs.c.status != RUNNING,
+            ~exists().where(busy.c.run_id == deliveries.c.run_id, busy.c.status == RUNNING),
+        )
+    )
+
+
+def _claimed_from(row: tuple[Any, ...]) -> ClaimedDelivery:
+    """A delivery as it is once it is claimed."""
+    fence, interruptions = row[-2], row[-1]
+    delivery = delivery_from(row)
+    delivery.status = DeliveryStatus.RUNNING
+    delivery.attempt_count += 1
+    run = run_from(row[DELIVERY_WIDTH : DELIVERY_WIDTH + RUN_WIDTH])
+    return ClaimedDelivery(delivery, fence + 1, interruptions, run)
