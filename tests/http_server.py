@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -20,14 +20,17 @@ from server_process import wait_until
 
 T = TypeVar("T")
 
+FORM = {"message": "hello"}
+"""The least that a run needs."""
+
 
 class ServerThread:
-    """Serves an app on a free port of loopback until `stop`."""
+    """Serves an app on a free port of loopback until `stop`; `agent_os` where the app does not name it itself."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, agent_os: AgentOS | None = None) -> None:
         self._sockets = bind("127.0.0.1", 0)
         self.address: tuple[str, int] = self._sockets[0].getsockname()
-        self.server = HooklineServer(HooklineConfig(app, lifespan="on", log_config=None))
+        self.server = HooklineServer(HooklineConfig(app, lifespan="on", log_config=None), agent_os)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -47,6 +50,17 @@ class ServerThread:
         self._thread.join()
         for bound in self._sockets:
             bound.close()
+
+
+@contextmanager
+def served(app: Any) -> Iterator[httpx2.Client]:
+    """Serve an app of any kind; gives a client of it."""
+    thread = ServerThread(app)
+    try:
+        with httpx2.Client(base_url="http://{}:{}".format(*thread.address), timeout=30) as client:
+            yield client
+    finally:
+        thread.stop()
 
 
 class Served(httpx2.Client):
@@ -89,6 +103,10 @@ class Serve(Protocol):
     def __call__(self, model: Model | None = None, **options: Any) -> Served:
         """Start it."""
         ...
+
+
+MakeAgentOS = Callable[..., AgentOS]
+"""The fixture `make`: makes an AgentOS of one agent, `demo`; the keywords are the AgentOS's."""
 
 
 def parse_events(text: str) -> list[dict[str, Any]]:

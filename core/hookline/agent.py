@@ -124,6 +124,11 @@ class Agent(Runner):
                 )
             self._model = find(provider, model_id)
 
+    def replace_model(self, model: Model) -> None:
+        """Ask another model from now on; for tests, see `AgentOS.replaced`."""
+        self._model = model
+        self._plan = None
+
     def check(self) -> None:
         """See `Runnable.check`; also reads the signatures of the tools."""
         model = self.model

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from hookline.addresses import is_loopback
 from hookline.agent import Agent
 from hookline.authentication import Authenticator
 from hookline.clock import SYSTEM_CLOCK, Clock
+from hookline.definition import one_database, runnables_by_key
 from hookline.deliveries import HookKey
 from hookline.errors import ConfigurationError, ServerBusyError, StorageError
 from hookline.execution.gates import HookState
@@ -53,6 +54,7 @@ class AgentOS:
         plugins: plugin objects or modules, besides the installed ones.
         settings: default: read from the environment and `hookline.toml`.
         clock: tells what is due; tests give one that they move (`hookline.testing.ManualClock`).
+        base_app: an application of yours that `get_app()` adds the API to, instead of making a new one.
 
     Raises:
         ConfigurationError: two agents of one id, two different databases, nothing to serve.
@@ -71,12 +73,14 @@ class AgentOS:
         plugins: Sequence[object] | None = None,
         settings: Settings | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        base_app: Any = None,
     ) -> None:
         self.id = id or slug(name or "") or "agent-os"
         self.name = name or self.id
-        self.runnables = _by_key(agents or ())
+        self.runnables = runnables_by_key(agents or ())
         self.run_hooks_in_background = run_hooks_in_background
-        self._db = _one_database(db, self.runnables.values())
+        self.base_app = base_app
+        self._db = one_database(db, self.runnables.values())
         self._pre_hooks = tuple(pre_hooks or ())
         self._post_hooks = tuple(post_hooks or ())
         self._plugin_objects = tuple(plugins or ())
@@ -163,7 +167,11 @@ class AgentOS:
     # serving
 
     def get_app(self) -> Any:
-        """The application of the transport that the settings name (FastAPI by default)."""
+        """The application of the transport that the settings name (FastAPI by default); `base_app`, if there is one.
+
+        Raises:
+            ConfigurationError: with the culprit's name and the mend.
+        """
         self.load()
         if self._app is None:
             self._app = self._transport().create_app(self)
@@ -177,32 +185,53 @@ class AgentOS:
         port: int = 7777,
         reload: bool = False,
         insecure: bool = False,
+        root_path: str = "",
     ) -> None:
         """Serve until a signal; blocks.
 
         Args:
-            app: what `get_app()` gave, or where it is found: `"module:app"`; `reload` needs the latter.
+            app: what `get_app()` gave, the app that it is mounted in, or where one of them is found: `"module:app"`;
+                `reload` needs the latter.
             host: the address to bind; anything but loopback needs authentication (`api_keys`, or a plugin that
                 implements `authenticate`), or `insecure=True`.
             port: the port to bind.
             reload: start anew whenever a source file changes.
             insecure: bind to an address that others can reach, although nobody is asked who they are.
+            root_path: the prefix that a proxy in front takes off the path of each request, such as `/ai`.
 
         Raises:
-            ConfigurationError: the address is not loopback and there is no authentication; `reload` without an
-                import string.
+            SystemExit: something is wrong with the definition, the settings, the app or the address, or the address
+                is not loopback and there is no authentication; the message is one line, the exit status 1.
         """
-        self.load()
-        if not (insecure or _is_loopback(host) or Authenticator.of(self).is_required):
+        try:
+            self.load()
+            self._check_exposure(host, insecure)
+            self._transport().serve(self, app, host=host, port=port, reload=reload, root_path=root_path)
+        except ConfigurationError as error:
+            raise SystemExit(f"hookline: {' '.join(str(error).split())}") from None
+
+    def _check_exposure(self, host: str, insecure: bool) -> None:
+        if not (insecure or is_loopback(host) or Authenticator.of(self).is_required):
             raise ConfigurationError(
                 f"host={host!r} can be reached by others and nothing asks them who they are: set HOOKLINE_API_KEYS, "
                 f"install a plugin that authenticates, serve on 127.0.0.1 behind a proxy that does, "
                 f"or say insecure=True (--insecure)"
             )
-        self._transport().serve(self, app, host=host, port=port, reload=reload)
 
     def _transport(self) -> Transport:
         return self.registry.transport(self.settings.transport)
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        """What a server that is given this object for an app is told: serve `agent_os.get_app()`.
+
+        Raises:
+            ConfigurationError: for a request; the startup of a server fails with the same words.
+        """
+        mend = f"AgentOS {self.id!r} is no app itself: add app = agent_os.get_app() and serve that, such as module:app"
+        if scope["type"] != "lifespan":
+            raise ConfigurationError(mend)
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": mend})
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
@@ -259,14 +288,62 @@ class AgentOS:
             self._left_behind = runtime.abandoned
             self._runtime = None
 
+    # for tests
+
+    @contextmanager
+    def replaced(
+        self,
+        *,
+        db: Database,
+        clock: Clock | None = None,
+        model: Model | None = None,
+        plugins: Sequence[object] = (),
+    ) -> Iterator[AgentOS]:
+        """Stand on another ledger for a while, as a test needs it; afterwards it and its agents are as they were.
+
+        It stays the same object, so that apps and hooks that know it know the replaced one. Settings, plugins and
+        models' names are read anew meanwhile.
+
+        Args:
+            db: the ledger, whatever it or its agents name.
+            clock: tells what is due; default: as before.
+            model: what all agents ask; default: their own models.
+            plugins: further plugins.
+
+        Raises:
+            ConfigurationError: its lifespan is running.
+        """
+        if self._runtime is not None:
+            raise ConfigurationError(f"the lifespan of AgentOS {self.id!r} is running: it cannot be replaced meanwhile")
+        if self.base_app is not None:
+            self.get_app()  # for good: a second time, that app would get the same routes again
+        parts = [self, *self.runnables.values()]
+        before = [dict(vars(part)) for part in parts]
+        try:
+            for runnable in self.runnables.values():
+                runnable.db = db
+                if model is not None and isinstance(runnable, Agent):
+                    runnable.replace_model(model)
+            self._db = db
+            self.clock = clock or self.clock
+            self._plugin_objects += tuple(plugins)
+            self._registry, self._plans = None, {}
+            if self._settings is not None and not self._settings.given:
+                self._settings = None
+            yield self
+        finally:
+            for part, attributes in zip(parts, before, strict=True):
+                vars(part).clear()
+                vars(part).update(attributes)
+
     # while it is served
 
     @property
     def _open(self) -> Runtime:
         if self._runtime is None:
             raise ConfigurationError(
-                f"the lifespan of AgentOS {self.id!r} is not running: serve agent_os.get_app(), "
-                f"or give your own app lifespan=agent_os.lifespan"
+                f"the lifespan of AgentOS {self.id!r} is not running: give the app that it is mounted in "
+                f"lifespan=agent_os.lifespan, or add to its own: async with agent_os.lifespan(app): yield"
             )
         return self._runtime
 
@@ -415,44 +492,5 @@ class AgentOS:
         await self._open.drain()
 
 
-def _by_key(runnables: Sequence[Runnable]) -> dict[Key, Runnable]:
-    if not isinstance(runnables, Sequence):
-        raise ConfigurationError(f"AgentOS: agents must be a list, not {runnables!r}")
-    found: dict[Key, Runnable] = {}
-    for runnable in runnables:
-        if not isinstance(runnable, Runnable):
-            raise ConfigurationError(f"AgentOS: {runnable!r} is no agent")
-        key = (runnable.kind, runnable.id)
-        if key in found:
-            raise ConfigurationError(
-                f"AgentOS: two {runnable.kind}s have the id {runnable.id!r}: give one of them another id"
-            )
-        found[key] = runnable
-    if not found:
-        raise ConfigurationError("AgentOS: there is nothing to serve: give it agents=[...]")
-    return found
-
-
-def _one_database(db: Database | None, runnables: Sequence[Runnable] | Any) -> Database | None:
-    named = {each.db.url: (each.db, f"{each.kind} {each.id!r}") for each in runnables if each.db is not None}
-    if db is not None:
-        if not isinstance(db, Database):
-            raise ConfigurationError(f"AgentOS: db={db!r} is no database; SqliteDb(db_file=...) is one")
-        named = {db.url: (db, "AgentOS"), **{url: one for url, one in named.items() if url != db.url}}
-    if len(named) > 1:
-        listing = ", ".join(f"{url} ({whose})" for url, (_, whose) in named.items())
-        raise ConfigurationError(f"AgentOS has one ledger, but {len(named)} databases are named: {listing}; keep one")
-    return next((one for one, _ in named.values()), None)
-
-
 def _make_model(registry: PluginRegistry, provider: str, model_id: str) -> Model:
     return registry.model(provider)(model_id)
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("localhost", "::1"):
-        return True
-    try:
-        return socket.inet_pton(socket.AF_INET, host)[0] == 127
-    except OSError:
-        return False

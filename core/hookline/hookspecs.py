@@ -513,7 +513,7 @@ def authenticate(headers: Mapping[str, str], method: str, path: str) -> Principa
     Args:
         headers: the request's headers, found by their names in lower case; of a repeated one the first.
         method: the request's method, in capitals.
-        path: the request's path, without its query.
+        path: the request's path, without its query, and without the path that the app is mounted at.
 
     Returns:
         `Principal(user_id, scopes)`; the first plugin that gives one decides. None says: not mine.

@@ -159,12 +159,13 @@ def _deliver(done: asyncio.Future[Result[Any]], result: Result[Any]) -> None:
 
 
 class LoopThread:
-    """An event loop that runs for ever in a daemon thread, started at first use."""
+    """An event loop that runs in a daemon thread, started at first use, for ever unless it is closed."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -172,9 +173,29 @@ class LoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True).start()
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
+                self._thread.start()
             return self._loop
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine on the loop, in the caller's context."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def close(self, timeout: float) -> bool:
+        """Cancel what is left on the loop, then end it and its thread; the next use starts another one.
+
+        Returns:
+            Whether it has ended within `timeout` seconds; if not, it is left behind.
+        """
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return True
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout)
+        return not thread.is_alive()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().run_forever()

@@ -16,11 +16,14 @@ class Transport(Protocol):
         """Make the application; called after `agent_os.load()`.
 
         Only the application's lifespan opens the storage or the network. It keeps the AgentOS where the command
-        line finds it again: `app.state.agent_os`.
+        line finds it again: `app.state.agent_os`. Where there is an `agent_os.base_app`, the API is added to that.
+
+        Raises:
+            ConfigurationError: the base app is none of this transport's, or has a path that the API needs.
         """
         ...
 
-    def serve(self, agent_os: AgentOS, app: Any | str, *, host: str, port: int, reload: bool) -> None:
+    def serve(self, agent_os: AgentOS, app: Any | str, *, host: str, port: int, reload: bool, root_path: str) -> None:
         """Serve until a signal ends it; blocks.
 
         Args:
@@ -29,8 +32,9 @@ class Transport(Protocol):
             host: the address to bind.
             port: the TCP port to bind.
             reload: start anew whenever a source file changes.
+            root_path: the prefix that a proxy takes off the paths; `""` if there is none.
 
         Raises:
-            ConfigurationError: `reload` without an import string.
+            ConfigurationError: `reload` without an import string, or a root path that is none.
             SystemExit: the app cannot be imported, or the address cannot be bound; one line says which, and the mend.
         """

@@ -13,16 +13,16 @@ from hookline import AgentOS, Transport, hookimpl
 from hookline_fastapi.transport import FastAPITransport
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 __all__ = ["FastAPITransport", "create_app", "transports"]
 
 
-def create_app(agent_os: AgentOS) -> FastAPI:
-    """The FastAPI app that serves `agent_os`; its lifespan is `agent_os.lifespan`.
+def create_app(agent_os: AgentOS) -> Starlette:
+    """The app that serves `agent_os`, with its lifespan: its base app, or else a new FastAPI app.
 
     Raises:
-        ConfigurationError: the AgentOS cannot be loaded.
+        ConfigurationError: the AgentOS cannot be loaded, or its base app cannot take the API.
     """
     from hookline_fastapi.app import create_app as create
 

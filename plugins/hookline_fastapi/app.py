@@ -8,19 +8,20 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from hookline import AgentOS, HooklineError
-from hookline.authentication import Authenticator
+from hookline import AgentOS, ConfigurationError, HooklineError
 from hookline_fastapi import openapi, schemas
 from hookline_fastapi.access import Access, Gate
+from hookline_fastapi.base_app import extend
 from hookline_fastapi.definitions import Definitions, Wellbeing
 from hookline_fastapi.deliveries import Deliveries
-from hookline_fastapi.documentation import OPENAPI_PATH, Documentation
+from hookline_fastapi.documentation import OPENAPI_PATH, PAGE_PATH, PAGES, Documentation
 from hookline_fastapi.openapi import problem, problems
-from hookline_fastapi.problems import Problem
+from hookline_fastapi.problems import DELIVERY_STATUS, NOT_READY, REPLAY_STATUS, RUN_ELSEWHERE, RUN_FINISHED, Problem
 from hookline_fastapi.replays import Replays
 from hookline_fastapi.routing import BareRoute, HooklineRoute, handle_error
 from hookline_fastapi.run_endpoint import RunEndpoint
@@ -35,13 +36,32 @@ DESCRIPTION = (
 )
 
 
-def create_app(agent_os: AgentOS) -> FastAPI:
-    """The app that serves `agent_os`, which it keeps in `app.state.agent_os`.
+def create_app(agent_os: AgentOS) -> Starlette:
+    """The app that serves `agent_os`, which it keeps in `app.state.agent_os`: its base app, or else a FastAPI app.
 
     Raises:
-        ConfigurationError: the AgentOS cannot be loaded.
+        ConfigurationError: the AgentOS cannot be loaded, or its base app cannot take the API.
     """
     agent_os.load()
+    api, gate = _create_api(agent_os)
+    if agent_os.base_app is None:
+        return api
+    _check_dependencies(agent_os.base_app, gate)
+    base = extend(agent_os.base_app, agent_os, api, own_pages=PAGES)
+    gate.apps.append(base)
+    return base
+
+
+def _check_dependencies(base: object, gate: Gate) -> None:
+    if isinstance(base, FastAPI) and base.router.dependencies and not gate.is_closed:
+        raise ConfigurationError(
+            "base_app has dependencies=..., which are not asked for the API's routes, and nothing else asks who calls "
+            "them: set HOOKLINE_API_KEYS or install a plugin that authenticates, or give the dependencies to your own "
+            "routers instead"
+        )
+
+
+def _create_api(agent_os: AgentOS) -> tuple[FastAPI, Gate]:
     app = FastAPI(
         title=agent_os.name or agent_os.id,
         version=_version(),
@@ -63,7 +83,7 @@ def create_app(agent_os: AgentOS) -> FastAPI:
         )
     gate = add_routes(app, agent_os)
     _add_documentation(app, gate)
-    return app
+    return app, gate
 
 
 def add_routes(app: FastAPI, agent_os: AgentOS) -> Gate:
@@ -76,14 +96,16 @@ def add_routes(app: FastAPI, agent_os: AgentOS) -> Gate:
         ConfigurationError: the AgentOS is not loaded.
     """
     app.state.agent_os = agent_os
-    gate = Gate(Authenticator.of(agent_os))
+    gate = Gate(agent_os)
+    gate.apps.append(app)
     add = _Adder(app, gate)
     _add_run_route(app, agent_os, gate)
 
     runs = Runs(agent_os)
     add("GET", "/runs/{run_id}", runs.get_run, schemas.Run, problems(404))
     add("GET", "/runs/{run_id}/hooks", runs.list_run_hooks, schemas.Listing[schemas.HookCall], problems(404))
-    add("POST", "/runs/{run_id}/cancel", runs.cancel_run, schemas.AcceptedRun, problems(404, 409), status=202)
+    cancel = problems(404, RUN_FINISHED, RUN_ELSEWHERE, 413, 415)
+    add("POST", "/runs/{run_id}/cancel", runs.cancel_run, schemas.AcceptedRun, cancel, status=202)
 
     sessions = Sessions(agent_os)
     session_runs = schemas.Listing[schemas.Run]
@@ -103,7 +125,9 @@ def add_routes(app: FastAPI, agent_os: AgentOS) -> Gate:
     add("GET", "/hooks/stats", Statistics(agent_os).list_hook_stats, stats, problems(), access=Access.ADMIN)
 
     wellbeing = Wellbeing(agent_os)
-    not_ready: dict[int | str, dict[str, Any]] = {503: problem(schemas.NotReady, "Not ready; `reasons` tells why.")}
+    not_ready: dict[int | str, dict[str, Any]] = {
+        503: problem(schemas.NotReady, "Not ready; `reasons` tells why.", NOT_READY)
+    }
     add("GET", "/health", wellbeing.get_health, schemas.Health, {}, access=Access.OPEN)
     add("GET", "/ready", wellbeing.get_readiness, schemas.Ready, not_ready, access=Access.PROBE)
     app.openapi = openapi.completed(app)  # type: ignore[method-assign]  # FastAPI's documented way
@@ -154,14 +178,19 @@ class _Adder:
 def _add_deliveries(add: _Adder, deliveries: Deliveries) -> None:
     many, one = "/deliveries", "/deliveries/{delivery_id}"
     add("GET", many, deliveries.list_deliveries, schemas.Listing[schemas.Delivery], problems())
-    add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))
     for path, endpoint, model, responses, extra in (
-        (f"{one}/redrive", deliveries.redrive_delivery, schemas.Delivery, problems(404, 409, 413, 415), None),
+        (
+            f"{one}/redrive",
+            deliveries.redrive_delivery,
+            schemas.Delivery,
+            problems(404, DELIVERY_STATUS, 413, 415),
+            None,
+        ),
         (
             f"{one}/discard",
             deliveries.discard_delivery,
             schemas.Delivery,
-            problems(404, 409, 413, 415),
+            problems(404, DELIVERY_STATUS, 413, 415),
             openapi.request(schemas.DiscardBody),
         ),
         (
@@ -180,6 +209,7 @@ def _add_deliveries(add: _Adder, deliveries: Deliveries) -> None:
         ),
     ):
         add("POST", path, endpoint, model, responses, access=Access.ADMIN, extra=extra)
+    add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))  # after /deliveries/redrive
 
 
 def _add_replays(add: _Adder, replays: Replays) -> None:
@@ -197,13 +227,13 @@ def _add_replays(add: _Adder, replays: Replays) -> None:
         ("resume", replays.resume_replay),
         ("cancel", replays.cancel_replay),
     ):
-        path, responses = f"{one}/{word}", problems(404, 409, 413, 415)
+        path, responses = f"{one}/{word}", problems(404, REPLAY_STATUS, 413, 415)
         add("POST", path, endpoint, schemas.Replay, responses, access=Access.ADMIN)
 
 
 def _add_documentation(app: FastAPI, gate: Gate) -> None:
     documentation = Documentation(app)
-    for path, endpoint in ((OPENAPI_PATH, documentation.get_document), ("/docs", documentation.get_page)):
+    for path, endpoint in ((OPENAPI_PATH, documentation.get_document), (PAGE_PATH, documentation.get_page)):
         route = HooklineRoute(
             path, endpoint, gate=gate, access=Access.KNOWN, methods=["GET", "HEAD"], include_in_schema=False
         )

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hookline import Agent, AgentOS
+from hookline.deliveries import HookKey
 from hookline.jsontext import dumps
 from hookline_fastapi.access import is_admin
 from hookline_fastapi.problems import NOT_READY, Problem, not_found
@@ -38,9 +39,10 @@ class Definitions:
         return JsonText(slice_of([plugin.to_dict() for plugin in self._served.registry.plugins], query))
 
     async def list_hooks(self, query: Annotated[PageQuery, Query()]) -> Response:
-        """The plans of hooks of all runnables, each in its order."""
+        """The plans of hooks of all runnables, each in its order, and how those in the background fare."""
+        states = {state.key: state.to_dict() for state in self._agent_os.hook_states}
         plans = [
-            hook.to_dict(runnable.id)
+            {**hook.to_dict(runnable.id), "state": states.get(HookKey(runnable.id, hook.phase, hook.name))}
             for runnable in self._served.runnables.values()
             for hook in self._agent_os.plan_of(runnable).items
         ]
@@ -75,10 +77,12 @@ class Wellbeing:
         return JsonText('{"status":"ok"}')
 
     async def get_readiness(self, request: Request) -> Response:
-        """Whether the server takes runs; why not is told to admins."""
+        """Whether the server takes runs; why not, and how it fares, is told to admins."""
         reasons = await self._agent_os.readiness()
         if reasons and not is_admin(request.scope):
             raise Problem(NOT_READY, "the server takes no runs now", reasons=[])
         if reasons:
             raise Problem(NOT_READY, "; ".join(reasons), reasons=reasons)
+        if is_admin(request.scope):
+            return JsonText(dumps({"status": "ready", "details": self._agent_os.details()}))
         return JsonText('{"status":"ready"}')

@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hookline import AgentOS, Principal
+from hookline.ids import is_id
 from hookline.jsontext import dumps
 from hookline.mending import DISCARDABLE, REDRIVABLE, count_in
 from hookline.storage import DeliveryFilter, DeliveryRecord
 from hookline_fastapi.access import caller_of
 from hookline_fastapi.fields import (
     FieldSpec,
-    is_id,
     read_bool,
     read_count,
     read_instant,

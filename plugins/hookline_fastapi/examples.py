@@ -10,7 +10,18 @@ DELIVERY_ID = "5a8f3f0e-2d5b-4d0c-8c39-6f0a7b1c9d33"
 NOW = "2026-11-21T10:00:00.000000Z"
 SOON = "2026-11-21T10:00:01.250000Z"
 
-RUN_INPUT: Final[dict[str, Any]] = {"message": "roll a die", "session_id": "support-4711", "stream": False}
+RUN_BODY: Final[dict[str, Any]] = {
+    "message": "roll a die",
+    "session_id": "support-4711",
+    "metadata": {"ticket": 4711},
+    "stream": False,
+}
+
+SERVER_SENT_EVENT: Final[dict[str, Any]] = {
+    "id": "2",
+    "event": "RunContent",
+    "data": f'{{"event":"RunContent","run_id":"{RUN_ID}","sequence":2,"content":"You rolled"}}',
+}
 
 DISCARD: Final[dict[str, Any]] = {"reason": "the customer has left"}
 
@@ -163,6 +174,7 @@ PLANNED_HOOK: Final[dict[str, Any]] = {
     "sample": 1.0,
     "on": ["completed"],
     "from_settings": [],
+    "state": {"circuit": "closed", "failures": 0, "open_until": None, "running": 0, "waits_for_threads": False},
 }
 
 PROBLEM: Final[dict[str, Any]] = {
@@ -173,13 +185,22 @@ PROBLEM: Final[dict[str, Any]] = {
     "errors": [{"field": "message", "message": "is required"}],
 }
 
+NOT_READY: Final[dict[str, Any]] = {
+    "type": "/problems/not-ready",
+    "title": "The server is not ready",
+    "status": 503,
+    "detail": "the database cannot be written",
+    "errors": [],
+    "reasons": ["the database cannot be written"],
+}
+
+REJECTED_BY: Final[dict[str, Any]] = {"run_id": RUN_ID, "check_trigger": "prompt_injection", "hook": "check_input"}
+
 REJECTION: Final[dict[str, Any]] = {
     "type": "/problems/run-rejected",
     "title": "A check rejected the run",
     "status": 422,
     "detail": "the hook 'check_input' rejected the run",
     "errors": [],
-    "run_id": RUN_ID,
-    "check_trigger": "prompt_injection",
-    "hook": "check_input",
+    **REJECTED_BY,
 }

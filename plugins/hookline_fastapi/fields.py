@@ -10,12 +10,12 @@ from typing import Any
 
 from starlette.requests import Request
 
+from hookline.ids import ID_ALPHABET, is_id
 from hookline_fastapi.body import UPLOAD, Body, decode_json, read_body
 from hookline_fastapi.problems import FieldError, invalid
 
-ID_ALPHABET = "letters, digits and . _ ~ : @ + = | -"
-_ID = re.compile(r"[A-Za-z0-9._~:@+=|-]+")
-_ONLY_DOTS = {".", ".."}
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+NO_INSTANT = "must be an instant as RFC 3339 has it, such as 2026-11-21T10:00:00Z"
 
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -94,11 +94,6 @@ def read_id(max_length: int) -> Reader:
     return read
 
 
-def is_id(text: str) -> bool:
-    """Whether this can be the id of anything here."""
-    return _ID.fullmatch(text) is not None and text not in _ONLY_DOTS
-
-
 def read_bool(raw: Any, is_json: bool) -> bool:
     """A JSON boolean; in a form `true`, `false`, `1` or `0`."""
     value = _WORDS.get(raw.lower()) if isinstance(raw, str) and not is_json else raw
@@ -149,13 +144,13 @@ def read_count(most: int) -> Reader:
 
 def read_instant(raw: Any, is_json: bool) -> float:
     """An instant as RFC 3339 has it, with its offset; as seconds since the epoch."""
+    text = read_text(raw, is_json)
     try:
-        instant = datetime.fromisoformat(read_text(raw, is_json))
-        if instant.tzinfo is not None:
-            return instant.timestamp()
+        if _INSTANT.fullmatch(text):
+            return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         pass
-    raise ValueError("must be an instant as RFC 3339 has it, such as 2026-11-21T10:00:00Z")
+    raise ValueError(NO_INSTANT)
 
 
 def read_object(raw: Any, is_json: bool) -> dict[str, Any]:

@@ -7,14 +7,27 @@ import binascii
 from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from hookline import DeliveryStatus
 from hookline.jsontext import dumps
 from hookline.storage import DeliveryFilter, Page
+from hookline_fastapi.fields import read_instant
 from hookline_fastapi.problems import FieldError, Problem, invalid
 
 T = TypeVar("T")
+
+
+def _read_instant(raw: object) -> float:
+    try:
+        return read_instant(raw, is_json=False)
+    except ValueError as error:
+        raise PydanticCustomError("instant", "{rule}", {"rule": str(error)}) from None
+
+
+Instant = Annotated[float, BeforeValidator(_read_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""Seconds since the epoch, given as RFC 3339 has it."""
 
 FilterText = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -43,8 +56,8 @@ class DeliveryQuery(PageQuery):
     runnable: Annotated[FilterText | None, Field(description="Only those of this agent.")] = None
     user_id: Annotated[FilterText | None, Field(description="Only those of this user's runs.")] = None
     replay_id: Annotated[FilterText | None, Field(description="Only those that this replay made.")] = None
-    created_after: Annotated[AwareDatetime | None, Field(description="Only those made then or later.")] = None
-    created_before: Annotated[AwareDatetime | None, Field(description="Only those made before.")] = None
+    created_after: Annotated[Instant | None, Field(description="Only those made then or later.")] = None
+    created_before: Annotated[Instant | None, Field(description="Only those made before.")] = None
 
     def where(self) -> DeliveryFilter:
         """The same for the ledger."""
@@ -55,8 +68,8 @@ class DeliveryQuery(PageQuery):
             runnable=self.runnable,
             user_id=self.user_id,
             replay_id=self.replay_id,
-            created_after=self.created_after and self.created_after.timestamp(),
-            created_before=self.created_before and self.created_before.timestamp(),
+            created_after=self.created_after,
+            created_before=self.created_before,
         )
 
 

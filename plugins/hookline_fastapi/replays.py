@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hookline import AgentOS
+from hookline.ids import is_id
 from hookline.jsontext import dumps
 from hookline.replays import PHASES, ReplayError, replay_document
 from hookline.runs import FINISHED_STATUSES
 from hookline.storage import ReplayRecord, ReplayStatus
 from hookline_fastapi.fields import (
     FieldSpec,
-    is_id,
     read_bool,
     read_instant,
     read_number,

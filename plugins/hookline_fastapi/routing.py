@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hookline import ConfigurationError
 from hookline_fastapi.access import Access, Gate
 from hookline_fastapi.problems import (
     METHOD_NOT_ALLOWED,
@@ -68,11 +69,16 @@ class HooklineRoute(APIRoute):
                 raise refused(TOO_MANY_HEADERS, "headers", f"there may be at most {MAX_HEADERS}")
             await self.gate.admit(scope, self.access)
             if self.methods and scope["method"] not in self.methods:
-                raise _wrong_method(self.methods)
-        except Problem as problem:
-            await problem.response()(scope, receive, send)
+                raise _wrong_method(self._methods_of_path(scope))
+        except (Problem, ConfigurationError) as error:
+            await problem_of(error).response()(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    def _methods_of_path(self, scope: Scope) -> set[str]:
+        """The methods of all routes with this path: each of them is one route."""
+        siblings = (route for route in scope["app"].routes if isinstance(route, HooklineRoute))
+        return {method for route in (self, *siblings) if route.path == self.path for method in route.methods or ()}
 
 
 class BareRoute(HooklineRoute):

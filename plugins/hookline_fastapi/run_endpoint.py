@@ -57,7 +57,6 @@ class RunEndpoint:
                 run.hand_over()
 
     async def _read(self, scope: Scope, receive: Receive) -> dict[str, Any]:
-        _ = self._agent_os.storage  # raises unless the lifespan runs
         if scope["query_string"]:
             raise invalid([FieldError("query", "a run takes its fields from the body, not from the query string")])
         body = await read_body(scope, receive, self._agent_os.settings.max_body_size)

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hookline import AgentOS, Principal, RunOutput, RunStatus
+from hookline.ids import is_id
 from hookline.jsontext import dumps, loads, time_text
 from hookline.storage import DeliveryRecord, RunRecord
 from hookline_fastapi.access import caller_of
-from hookline_fastapi.fields import is_id, read_values
+from hookline_fastapi.fields import read_values
 from hookline_fastapi.problems import RUN_ELSEWHERE, RUN_FINISHED, Problem, not_found
 from hookline_fastapi.queries import listing
 from hookline_fastapi.responses import JsonText

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from hookline import DeliveryStatus, RunStatus
+from hookline.ids import ID_PATTERN
 from hookline_fastapi import examples
 
 T = TypeVar("T")
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-NotBlank = Annotated[str, StringConstraints(min_length=1)]
+NotBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*\S[^\x00]*$")]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=f"^{ID_PATTERN}$")]
 Phase = Literal["pre", "post"]
 GuardrailMode = Annotated[
     Literal["enforce", "observe", "off"] | None,
@@ -28,37 +29,25 @@ def _shown(example: dict[str, Any]) -> dict[str, Any]:
     return {"examples": [example]}
 
 
-def _left_out(schema: dict[str, Any]) -> None:
+def left_out(schema: dict[str, Any]) -> None:
+    """Take the default out of the schema of a field that is not there at all where it does not apply."""
     schema.pop("default")
 
 
-MayBeLeftOut = Field(default="", json_schema_extra=_left_out)
+MayBeLeftOut = Field(default="", json_schema_extra=left_out)
 """A text that is not there at all where it does not apply; it is never null."""
 
 
-class RunFields(BaseModel):
-    """What is the same in both forms of a run's input."""
+class RunBody(BaseModel):
+    """A run's input; `stream` and `background` exclude each other."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.RUN_INPUT))
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.RUN_BODY))
 
-    message: Annotated[str, Field(min_length=1, description="The input; not blank.")]
-    stream: Annotated[bool, Field(description="Answer with server-sent events.")] = False
+    message: Annotated[NotBlank, Field(description="The input; not blank.")]
+    stream: Annotated[bool | None, Field(description="Answer with server-sent events.")] = False
+    background: Annotated[bool | None, Field(description="Answer 202 as soon as the run is accepted.")] = False
     session_id: Annotated[Id | None, Field(description="The conversation; a new one without it.")] = None
     user_id: Annotated[Id | None, Field(description="Whose run it is.")] = None
-    background: Annotated[bool, Field(description="Answer 202 as soon as the run is accepted.")] = False
-
-
-class RunForm(RunFields):
-    """A run's input as a form; objects are JSON texts."""
-
-    metadata: Annotated[str | None, Field(description="A JSON object, kept with the run.")] = None
-    session_state: Annotated[str | None, Field(description="A JSON object, laid over the session's state.")] = None
-    dependencies: Annotated[str | None, Field(description="A JSON object for hooks and tools.")] = None
-
-
-class RunBody(RunFields):
-    """A run's input as JSON."""
-
     metadata: Annotated[dict[str, Any] | None, Field(description="Kept with the run.")] = None
     session_state: Annotated[dict[str, Any] | None, Field(description="Laid over the session's state.")] = None
     dependencies: Annotated[dict[str, Any] | None, Field(description="For hooks and tools.")] = None
@@ -69,7 +58,7 @@ class DiscardBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD))
 
-    reason: Annotated[str, Field(min_length=1, description="Kept with the delivery; not blank.")]
+    reason: Annotated[NotBlank, Field(description="Kept with the delivery; not blank.")]
 
 
 class _ManyBody(BaseModel):
@@ -84,8 +73,8 @@ class _ManyBody(BaseModel):
     replay_id: NotBlank | None = None
     created_after: Annotated[AwareDatetime | None, Field(description="Those made then or later.")] = None
     created_before: Annotated[AwareDatetime | None, Field(description="Those made before.")] = None
-    dry_run: Annotated[bool, Field(description="Only count them.")] = False
-    limit: Annotated[int, Field(ge=1, le=100_000, description="How many at most.")] = 1000
+    dry_run: Annotated[bool | None, Field(description="Only count them.")] = False
+    limit: Annotated[int | None, Field(ge=1, le=100_000, description="How many at most.")] = 1000
 
 
 class RedriveManyBody(_ManyBody):
@@ -99,7 +88,7 @@ class DiscardManyBody(_ManyBody):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD_MANY))
 
-    reason: Annotated[str, Field(min_length=1, description="Kept with each; not blank.")]
+    reason: Annotated[NotBlank, Field(description="Kept with each; not blank.")]
     status: Literal["waiting", "pending", "parked"] | None = None
 
 
@@ -108,7 +97,7 @@ class ReplayBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.REPLAY_BODY))
 
-    hook: Annotated[str, Field(min_length=1, description="The name of a background hook, as `/hooks` lists it.")]
+    hook: Annotated[NotBlank, Field(description="The name of a background hook, as `/hooks` lists it.")]
     phase: Phase | None = None
     runnable: Annotated[NotBlank | None, Field(description="Only runs of this agent; default: all with the hook.")] = (
         None
@@ -120,7 +109,7 @@ class ReplayBody(BaseModel):
     since: Annotated[AwareDatetime | None, Field(description="Runs that finished then or later.")] = None
     until: Annotated[AwareDatetime | None, Field(description="Runs that finished before; default: now.")] = None
     max_per_second: Annotated[float | None, Field(gt=0, le=100_000, description="Deliveries made in a second.")] = None
-    dry_run: Annotated[bool, Field(description="Only count the runs.")] = False
+    dry_run: Annotated[bool | None, Field(description="Only count the runs.")] = False
 
 
 class ToolCall(BaseModel):
@@ -362,6 +351,20 @@ class Plugin(BaseModel):
     hooks: list[str]
 
 
+class HookState(BaseModel):
+    """How a background hook fares in this process.
+
+    `circuit` is `open` while the hook is paused, until `open_until`, after too many failures in a row. While too many
+    threads are held by calls that never ended, it `waits_for_threads`.
+    """
+
+    circuit: Literal["closed", "open", "half-open"]
+    failures: int
+    open_until: AwareDatetime | None
+    running: int
+    waits_for_threads: bool
+
+
 class PlannedHook(BaseModel):
     """A hook in the plan of a runnable; times in seconds.
 
@@ -389,6 +392,7 @@ class PlannedHook(BaseModel):
     sample: float
     on: list[str]
     from_settings: list[str]
+    state: Annotated[HookState | None, Field(description="Null for what is called inline.")]
 
 
 class Listing(BaseModel, Generic[T]):
@@ -404,10 +408,49 @@ class Health(BaseModel):
     status: Literal["ok"]
 
 
+class HeldHook(HookState):
+    """A background hook that is paused or waits."""
+
+    runnable: str
+    phase: Phase
+    hook: str
+
+
+class DeliveryCounts(BaseModel):
+    """Lines under way here; deliveries that are not done, in the whole ledger, about; so many turn new runs away."""
+
+    running: int
+    undone: int
+    max_waiting: int
+
+
+class AbandonedCounts(BaseModel):
+    """Calls that did not end after their time limit: threads of each kind, at most `max_threads` each, and tasks."""
+
+    inline_hooks: int
+    tools: int
+    deliveries: int
+    tasks: int
+    max_threads: int
+
+
+class Details(BaseModel):
+    """How a server fares: its runs under way, what is held up, and what somebody should know of."""
+
+    runs: int
+    deliveries: DeliveryCounts
+    abandoned: AbandonedCounts
+    hooks: list[HeldHook]
+    notes: list[str]
+
+
 class Ready(BaseModel):
     """The server takes runs."""
 
     status: Literal["ready"]
+    details: Details | None = Field(
+        default=None, description="For admins; others do not get it.", json_schema_extra=left_out
+    )
 
 
 class FieldError(BaseModel):
@@ -441,5 +484,7 @@ class Rejection(Problem):
 
 class NotReady(Problem):
     """Why the server takes no runs."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_shown(examples.NOT_READY))
 
     reasons: list[str]

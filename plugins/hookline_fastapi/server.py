@@ -36,7 +36,7 @@ TEARDOWN_SECONDS = 2.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(agent_os: AgentOS, app: Any | str, *, host: str, port: int, reload: bool) -> None:
+def serve(agent_os: AgentOS, app: Any | str, *, host: str, port: int, reload: bool, root_path: str = "") -> None:
     """Serve an app until a signal ends the server.
 
     The first SIGINT or SIGTERM lets runs and streams finish and deliveries drain, together for at most the setting
@@ -48,13 +48,16 @@ def serve(agent_os: AgentOS, app: Any | str, *, host: str, port: int, reload: bo
         host: the address to listen on.
         port: 0 takes a free one.
         reload: start anew in a fresh process whenever a Python file under the working directory changes.
+        root_path: the prefix that a proxy takes off the paths.
 
     Raises:
-        ConfigurationError: `reload` without an import string.
+        ConfigurationError: `reload` without an import string, or a root path that is none.
         SystemExit: the app cannot be imported, or the address cannot be had; its message is one line.
     """
     if reload and not isinstance(app, str):
         raise ConfigurationError('reload=True needs the app as an import string: serve(app="module:app", reload=True)')
+    if root_path and not (root_path.startswith("/") and root_path.strip("/")):
+        raise ConfigurationError(f"root_path={root_path!r} must be a path such as '/ai'")
     _write_lines_at_once()
     if isinstance(app, str) and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -66,13 +69,14 @@ def serve(agent_os: AgentOS, app: Any | str, *, host: str, port: int, reload: bo
         lifespan="on",
         log_config=_log_config(),
         access_log=read_settings().access_log,
+        root_path=root_path.rstrip("/"),
     )
     config.shutdown_timeout = agent_os.settings.shutdown_timeout
     if not reload:
         config.load_app()  # what is wrong with it is said before anything is opened
     sockets = bind(host, port)
     try:
-        server = HooklineServer(config)
+        server = HooklineServer(config, None if reload else agent_os)
         if reload:
             ChangeReload(config, target=server.run, sockets=sockets).run()
         else:
@@ -107,8 +111,16 @@ def bind(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for bound in sockets:
             bound.close()
-        raise SystemExit(f"hookline: cannot listen on {host}:{port}: {error.strerror}; choose another port") from None
+        raise SystemExit(f"hookline: cannot listen on {host}:{port}: {error.strerror}; {_mend_of(error)}") from None
     return sockets
+
+
+def _mend_of(error: OSError) -> str:
+    if error.errno == errno.EACCES:
+        return "choose a port above 1023: port=... in serve(), --port on the command line"
+    if error.errno == errno.EADDRINUSE:
+        return "choose another port: port=... in serve(), --port on the command line"
+    return "choose another address: host=... in serve(), --host on the command line"
 
 
 def _bind_one(family: int, address: tuple[Any, ...]) -> socket.socket:
@@ -152,7 +164,7 @@ class HooklineConfig(uvicorn.Config):
         return StartupErrors(app)
 
     def find_agent_os(self) -> AgentOS | None:
-        """The AgentOS of the app, once it is loaded; None for an app that is not ours."""
+        """The AgentOS of the app, once it is loaded; None for an app that does not name one."""
         found = import_from_string(self.app)
         if not isinstance(found, AgentOS):
             found = getattr(getattr(found, "state", None), "agent_os", None)
@@ -193,10 +205,10 @@ class HooklineServer(uvicorn.Server):
 
     config: HooklineConfig
 
-    def __init__(self, config: HooklineConfig) -> None:
+    def __init__(self, config: HooklineConfig, agent_os: AgentOS | None = None) -> None:
         super().__init__(config)
         self._signals: list[int] = []
-        self._agent_os: AgentOS | None = None
+        self._agent_os = agent_os
         self._last_resort: threading.Timer | None = None
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -218,7 +230,7 @@ class HooklineServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, then listen."""
-        self._agent_os = self.config.find_agent_os()
+        self._agent_os = self.config.find_agent_os() or self._agent_os
         await super().startup(sockets)
         for bound in sockets or ():
             host, port = bound.getsockname()[:2]

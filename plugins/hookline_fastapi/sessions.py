@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hookline import AgentOS, Principal, Session
+from hookline.ids import is_id
 from hookline.jsontext import dumps
 from hookline_fastapi.access import caller_of
-from hookline_fastapi.fields import is_id
 from hookline_fastapi.problems import not_found
 from hookline_fastapi.queries import PageQuery, SessionQuery, listing, page_of
 from hookline_fastapi.responses import JsonText

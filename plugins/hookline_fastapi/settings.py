@@ -13,10 +13,13 @@ class FastAPISettings(BaseSettings):
     Attributes:
         access_log: whether every request is logged.
         cors_origins: origins whose pages may call the API, as a JSON list in a variable; `["*"]` lets all.
+        allowed_hosts: names, without ports, that a server on loopback without authentication is called by, besides
+            those of loopback: the one that a proxy in front passes on. `["*"]` allows all.
     """
 
     access_log: bool = True
     cors_origins: list[str] = []
+    allowed_hosts: list[str] = []
 
 
 def read_settings() -> FastAPISettings:

@@ -46,7 +46,7 @@ class Exchanges:
         postponed = {**given_back, "in_line": OUT_OF_LINE}
         counted = {"attempt_count": deliveries.c.attempt_count + bindparam("attempts")}
         uncounted = {"attempt_count": deliveries.c.attempt_count - ONE}
-        self._settle = Prepared(ours.values(settled))
+        self._settle = Prepared(ours.values({**settled, **counted}))
         self._settle_untaken = Prepared(untaken.values({**settled, **counted}))
         self._give_back = Prepared(ours.values({**given_back, **uncounted}))
         self._give_back_untaken = Prepared(untaken.values(given_back))
@@ -85,8 +85,7 @@ class Exchanges:
         else:
             statement = self._settle if started else self._settle_untaken
             params.update(_end_params(settlement, request.now))
-            if not started:
-                params["attempts"] = int(settlement.started_at is not None)
+            params["attempts"] = int(settlement.started_at is not None) - int(started)  # claiming counted it
         return statement.change(connection, params) > 0
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, selec
 
 from hookline.deliveries import FINAL_STATUSES, DeliveryStatus
 from hookline.storage import DeliveryFilter
-from hookline_sql.hookkeys import HookKeys, is_hook, key_params
 from hookline_sql.schema import Tables
 from hookline_sql.statements import DELIVERED
 
@@ -31,14 +30,13 @@ class Query:
 class Filters:
     """Finding deliveries by filters, each a function of a connection in a transaction.
 
-    Rows that are not final are found by their status, final ones of a hook through the index that is written when a
+    Rows that are not final are found by their status, final ones of a hook in the index that is written when a
     delivery is settled. SQLite has no statistics here, so it cannot know which of several indexes finds fewer rows:
     each query can use one only.
     """
 
     def __init__(self, tables: Tables) -> None:
         self._deliveries = tables.deliveries
-        self._settled_keys = HookKeys(tables.deliveries, tables.deliveries.c.finished_at.is_not(None))
         self._newest = select(func.max(tables.deliveries.c.seq))
 
     def newest(self, connection: Connection, where: DeliveryFilter, *, before: int, count: int) -> list[int]:
@@ -47,7 +45,7 @@ class Filters:
             found = self._among_newest(connection, where, before, count)
             if len(found) == count:
                 return found
-        queries = self.queries(connection, where)
+        queries = self.queries(where)
         found = [seq for query in queries for seq in self._run(connection, query, 0, before, count, newest_first=True)]
         return sorted(found, reverse=True)[:count]
 
@@ -55,14 +53,14 @@ class Filters:
         self, connection: Connection, where: DeliveryFilter, statuses: Collection[DeliveryStatus], count: int
     ) -> list[int]:
         """The `seq` of the oldest rows that have one of these statuses too, oldest first, at most `count`."""
-        queries = self.queries(connection, where, statuses)
+        queries = self.queries(where, statuses)
         found = [seq for query in queries for seq in self._run(connection, query, 0, _END, count)]
         return sorted(found)[:count]
 
     def count(self, connection: Connection, where: DeliveryFilter, limit: int) -> int:
         """How many there are, counted up to `limit`."""
         total = 0
-        for query in self.queries(connection, where, by_key=True):
+        for query in self.queries(where, by_key=True):
             if total < limit:
                 rows = self.bounded(query).limit(bindparam("count")).subquery()
                 params = {**query.params, "after": 0, "before": _END, "count": limit - total}
@@ -93,7 +91,6 @@ class Filters:
 
     def queries(
         self,
-        connection: Connection,
         where: DeliveryFilter,
         statuses: Collection[DeliveryStatus] = tuple(DeliveryStatus),
         *,
@@ -104,17 +101,12 @@ class Filters:
         `by_key`: all delivered ones are wanted, not the newest of them, so they are found through an index too.
         """
         chosen = [status for status in statuses if where.status in (None, status)]
-        if len(chosen) == len(DeliveryStatus) and where.replay_id is None:
-            if where.run_id is not None:
-                return [Query(self._rows(where, "run_id"), {})]
-            if where.user_id is not None:
-                return [Query(self._rows(where, "user_id"), {})]
-            if not _is_broad(where):
-                return [Query(self._rows(where, "seq"), {})]
+        if len(chosen) == len(DeliveryStatus) and (through := _column_of(where)):
+            return [Query(self._rows(where, through), {})]
         found: list[Query] = []
         for status in chosen:
             if status in FINAL_STATUSES and (_is_broad(where) or (by_key and where == DeliveryFilter(where.status))):
-                found += self._settled(connection, where, status)
+                found.append(self._settled(where, status))
             else:
                 found.append(self._of_status(where, status))
         return found
@@ -132,20 +124,18 @@ class Filters:
             statement = self._rows(where, "status").where(columns.status != DELIVERED)
         return Query(statement.where(columns.status == bindparam("one_status")), {"one_status": str(status)})
 
-    def _settled(self, connection: Connection, where: DeliveryFilter, status: DeliveryStatus) -> list[Query]:
-        """Final ones, hook by hook; the index holds all that is asked for."""
+    def _settled(self, where: DeliveryFilter, status: DeliveryStatus) -> Query:
+        """Final ones; the index holds all that is asked for, so no row is read."""
         columns = self._deliveries.c
         statement = select(columns.seq).where(
-            is_hook(self._deliveries),
             columns.status == bindparam("one_status"),
             columns.finished_at.is_not(None),
             *self._when_created(where),
         )
-        return [
-            Query(statement, {**key_params(key), "one_status": str(status)})
-            for key in self._settled_keys.all(connection)
-            if where.hook in (None, key.hook) and where.runnable in (None, key.runnable)
-        ]
+        for column, wanted in ((columns.hook, where.hook), (columns.runnable_id, where.runnable)):
+            if wanted is not None:
+                statement = statement.where(column == wanted)
+        return Query(statement, {"one_status": str(status)})
 
     def _rows(self, where: DeliveryFilter, through: str) -> Select[Any]:
         """Those that pass every condition but the status; SQLite is to find them through the column `through`."""
@@ -172,6 +162,15 @@ class Filters:
         if where.created_before is not None:
             conditions.append(created_at < where.created_before)
         return conditions
+
+
+def _column_of(where: DeliveryFilter) -> str | None:
+    """The column through which rows of all statuses are found in their order; None if there is none."""
+    if where.run_id is not None:
+        return "run_id"
+    if where.replay_id is not None or _is_broad(where):
+        return None
+    return "seq" if where.user_id is None else "user_id"
 
 
 def _is_broad(where: DeliveryFilter) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
+from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from hookline.errors import StorageError
 from hookline_sql.claims import Claims
+from hookline_sql.connections import Connections
 from hookline_sql.database import SqliteDb
 from hookline_sql.deliveries import Deliveries
 from hookline_sql.engine import check_sqlite_version, make_engine, use_write_ahead_log
@@ -20,6 +23,7 @@ from hookline_sql.exchange import Exchanges
 from hookline_sql.failures import is_locked, storage_error
 from hookline_sql.filters import Filters
 from hookline_sql.lines import Lines
+from hookline_sql.operations import Owner, forked
 from hookline_sql.pruning import Pruning
 from hookline_sql.readers import Readers
 from hookline_sql.replays import Replays
@@ -58,12 +62,15 @@ class Ledger:
         self.pruning = Pruning(self.tables)
         self.replays = Replays(self.tables)
         file = str(description.file)
-        engine, connection = _connect(description, self.tables, migrate=description.migrate)
-        self.writer = Writer(connection, file, description.busy_timeout)
-        self.readers = Readers(engine, file)
+        connections = _connect(description, self.tables, migrate=description.migrate)
+        self.writer = Writer(connections, file, description.busy_timeout)
+        self.readers = Readers(connections, file)
+        self._owner = Owner(file)
 
     async def close(self) -> None:
-        """Finish what waits, end the threads, close the file."""
+        """Finish what waits, end the threads, close the file; in a forked process there is nothing to close."""
+        if not self._owner.is_here:
+            return
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.readers.close()
@@ -79,9 +86,14 @@ class Ledgers:
         self._open: dict[SqliteDb, Ledger] = {}
         self._lock = threading.Lock()
         self._opening = threading.Lock()
+        self._inherited: set[Path] = set()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
 
     def open(self, description: SqliteDb) -> Ledger:
         """The one ledger of that description, opened if nobody has it open."""
+        if description.file in self._inherited:
+            raise StorageError(forked(str(description.file)))
         with self._opening:  # for long, so nobody on an event loop may ask for this one
             ledger = self._use(description)
             if ledger is None:
@@ -103,8 +115,14 @@ class Ledgers:
             ledger.uses -= 1
             if ledger.uses:
                 return
-            del self._open[ledger.description]
+            self._open.pop(ledger.description, None)
         await ledger.close()
+
+    def _after_fork(self) -> None:
+        """In the new process: the locks may be held by threads that are not here, SQLite's are not held at all."""
+        self._lock, self._opening = threading.Lock(), threading.Lock()
+        self._inherited.update(description.file for description in self._open)
+        self._open = {}
 
 
 def upgrade_database(description: SqliteDb) -> tuple[str | None, str]:
@@ -122,30 +140,38 @@ def upgrade_database(description: SqliteDb) -> tuple[str | None, str]:
                 before = revision_of(connection, tables)
         except SQLAlchemyError as error:
             raise storage_error(error, file) from error
-    _, connection = _connect(description, tables, migrate="auto")
-    connection.close()
+    _connect(description, tables, migrate="auto").close()
     return before, HEAD
 
 
-def _connect(description: SqliteDb, tables: Tables, *, migrate: str) -> tuple[Engine, Connection]:
+def _connect(description: SqliteDb, tables: Tables, *, migrate: str) -> Connections:
     check_sqlite_version()
-    file, timeout = description.file, description.busy_timeout
-    if migrate == "auto":
+    file, timeout, may_make = description.file, description.busy_timeout, migrate == "auto"
+    if may_make:
         _make_folder(file.parent)
     elif not file.is_file():
         raise StorageError(f"{file} does not exist: make it with migrate='auto', or give another db_file")
-    engine = make_engine(file, synchronous=description.synchronous, busy_timeout=timeout)
+    _warn_of_lost_file(file)
+    engine = partial(make_engine, file, synchronous=description.synchronous, busy_timeout=timeout)
     with contextlib.ExitStack() as undo:
         try:
-            connection = engine.connect()
+            connection = engine(make_file=may_make).connect()
             undo.callback(connection.close)
             use_write_ahead_log(connection, file, timeout)
             prepare(connection, tables, migrate=migrate, file=str(file))
             _try_to_write(connection)
+            # Later connections make no file: one that was deleted would seem to be there again, and be empty.
+            connections = Connections(engine(make_file=False), file, connection, timeout)
         except SQLAlchemyError as error:
             raise storage_error(error, str(file)) from error
         undo.pop_all()
-    return engine, connection
+    return connections
+
+
+def _warn_of_lost_file(file: Path) -> None:
+    log = Path(f"{file}-wal")
+    if not file.exists() and log.exists() and log.stat().st_size:
+        logger.warning("%s is not there, though its log %s is: was it deleted? A new one is made", file, log)
 
 
 def _make_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,32 @@ class Operation(Generic[T]):
     asked_at: float = field(default_factory=time.monotonic)
     result: T | None = None
     error: Exception | None = None
+
+
+class Owner:
+    """The process that opened a file: SQLite's connections, and the threads that use them, do not outlive a fork."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process."""
+        return os.getpid() == self._pid
+
+    def check(self) -> None:
+        """Raise StorageError in a process that was forked from it."""
+        if not self.is_here:
+            raise StorageError(forked(self._file))
+
+
+def forked(file: str) -> str:
+    """What is said to a process that was forked while its parent had the file open."""
+    return (
+        f"{file} was open when this process was forked, and SQLite cannot be used on both sides: "
+        "start processes with the method 'spawn'"
+    )
 
 
 def asked(call: Callable[[Connection], T]) -> Operation[T]:
@@ -57,13 +84,17 @@ def _resolve(operations: list[Operation[Any]]) -> None:
             operation.done.set_result(operation.result)
 
 
-def said_of(error: Exception, file: str) -> Exception:
-    """What a caller is told of an error: a StorageError, unless it is about the arguments."""
+def said_of(error: BaseException, file: str) -> Exception:
+    """What one caller is told of an error: a StorageError of their own, unless it is about the arguments."""
     if isinstance(error, SQLAlchemyError | sqlite3.Error):
         told: Exception = storage_error(error, file)
     elif isinstance(error, UnicodeEncodeError | OverflowError):
         told = StorageError(f"{file} cannot hold a value ({error})")
-    else:
+    elif isinstance(error, StorageError):
+        told = type(error)(str(error))
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
+    else:  # what no event loop could carry on to the caller
+        told = StorageError(f"{file}: an operation ended with {type(error).__name__} ({error})")
     told.__cause__ = error
     return told

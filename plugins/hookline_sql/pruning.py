@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, delete, exists, func, or_, select, tuple_
 
-from hookline.deliveries import DeliveryStatus, HookKey
+from hookline.deliveries import DeliveryStatus
 from hookline.storage import Prune, Pruned
-from hookline_sql.hookkeys import HookKeys, is_hook, key_params
 from hookline_sql.schema import Tables
 from hookline_sql.statements import DEAD, DELIVERED, DISCARDED, Prepared
 
@@ -25,9 +24,8 @@ _NEVER = -math.inf
 
 @dataclass(frozen=True, slots=True)
 class OldDeliveries:
-    """One hook's deliveries of one final status that ended before an instant, and how many they are."""
+    """The deliveries of one final status that ended before an instant, and how many they are."""
 
-    key: HookKey
     status: DeliveryStatus
     before: float
     count: int
@@ -52,9 +50,7 @@ class Pruning:
 
     def _write_deliveries(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
-        self._keys = HookKeys(deliveries, deliveries.c.finished_at.is_not(None))
         is_old = and_(
-            is_hook(deliveries),
             deliveries.c.status == bindparam("ended_as"),
             deliveries.c.finished_at < bindparam("before"),
         )
@@ -116,31 +112,23 @@ class Pruning:
         )
 
     def old_deliveries(self, connection: Connection, request: Prune) -> list[OldDeliveries]:
-        """What is old enough, by hook and status."""
+        """What is old enough, by status."""
         wanted = (
             (DeliveryStatus.DELIVERED, request.delivered_before),
             (DeliveryStatus.DISCARDED, request.delivered_before),
             (DeliveryStatus.DEAD, request.dead_before),
         )
         found: list[OldDeliveries] = []
-        for key in self._keys.all(connection):
-            for status, before in wanted:
-                if before is not None:
-                    row = self._count_old.row(
-                        connection, {**key_params(key), "ended_as": str(status), "before": before}
-                    )
-                    if row and row[0]:
-                        found.append(OldDeliveries(key, status, before, row[0]))
+        for status, before in wanted:
+            if before is not None:
+                row = self._count_old.row(connection, {"ended_as": str(status), "before": before})
+                if row is not None and row[0]:
+                    found.append(OldDeliveries(status, before, row[0]))
         return found
 
     def delete_deliveries(self, connection: Connection, old: OldDeliveries) -> int:
         """Delete some; fewer than `DELIVERIES_AT_ONCE` means: all."""
-        params = {
-            **key_params(old.key),
-            "ended_as": str(old.status),
-            "before": old.before,
-            "count": DELIVERIES_AT_ONCE,
-        }
+        params = {"ended_as": str(old.status), "before": old.before, "count": DELIVERIES_AT_ONCE}
         self._delete_old_attempts.change(connection, params)
         return self._delete_old.change(connection, params)
 

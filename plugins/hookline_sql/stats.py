@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Subquery, Table, bindparam, func, literal_col
 
 from hookline.deliveries import DeliveryStatus, HookKey
 from hookline.storage import HookStats
-from hookline_sql.hookkeys import HookKeys, is_hook, key_params
+from hookline_sql.hookkeys import is_hook, key_params
 from hookline_sql.schema import Tables
 from hookline_sql.statements import DEAD, DELIVERED, DISCARDED, Prepared
 
-SAMPLE = 10_000
+SAMPLE = 5_000
 """Percentiles are those of so many of a hook's latest deliveries."""
 
 
@@ -39,15 +39,13 @@ class Statistics:
 
     def __init__(self, tables: Tables) -> None:
         deliveries = tables.deliveries
-        self._keys = HookKeys(deliveries, deliveries.c.finished_at.is_not(None))
+        what = (deliveries.c.runnable_id, deliveries.c.phase, deliveries.c.hook, deliveries.c.status)
         self._counts = Prepared(
-            select(deliveries.c.status, func.count())
+            select(*what, func.count())
             .where(
-                is_hook(deliveries),
-                deliveries.c.status.in_([DELIVERED, DEAD, DISCARDED]),
-                deliveries.c.finished_at >= bindparam("since"),
+                deliveries.c.status.in_([DELIVERED, DEAD, DISCARDED]), deliveries.c.finished_at >= bindparam("since")
             )
-            .group_by(deliveries.c.status)
+            .group_by(*what)
         )
         self._write_samples(tables)
         self._write_failures(tables)
@@ -98,12 +96,10 @@ class Statistics:
     def hooks(self, connection: Connection, since: float) -> list[HookStats]:
         """What became of each hook's deliveries since then, sorted by hook."""
         seen: dict[HookKey, _Seen] = defaultdict(_Seen)
-        for key in self._keys.all(connection):
-            params = {**key_params(key), "since": since, "sample": SAMPLE}
-            counts = dict(self._counts.rows(connection, params))
-            if counts:
-                seen[key].counts = counts
-                self._sample(connection, params, seen[key])
+        for runnable, phase, hook, status, count in self._counts.rows(connection, {"since": since}):
+            seen[HookKey(runnable, phase, hook)].counts[status] = count
+        for key, found in seen.items():
+            self._sample(connection, {**key_params(key), "since": since, "sample": SAMPLE}, found)
         params = {"since": since, "sample": SAMPLE}
         for runnable, phase, hook, failed in self._failed.rows(connection, params):
             seen[HookKey(runnable, phase, hook)].failed = failed
@@ -111,12 +107,15 @@ class Statistics:
             seen[HookKey(runnable, phase, hook)].durations.append(duration)
         return [_stats(key, seen[key]) for key in sorted(seen)]
 
-    def _sample(self, connection: Connection, params: dict[str, Any], seen: _Seen) -> None:
-        delivered = {**params, "ended_as": str(DeliveryStatus.DELIVERED)}
-        seen.waits = [max(0.0, wait) for (wait,) in self._waits.rows(connection, delivered) if wait is not None]
+    def _sample(self, connection: Connection, params: dict[str, Any], found: _Seen) -> None:
         for status in (DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
-            rows = self._durations.rows(connection, {**params, "ended_as": str(status)})
-            seen.durations += [duration for (duration,) in rows]
+            if status in found.counts:
+                ended = {**params, "ended_as": str(status)}
+                found.durations += [duration for (duration,) in self._durations.rows(connection, ended)]
+                if status == DeliveryStatus.DELIVERED:
+                    found.waits = [
+                        max(0.0, wait) for (wait,) in self._waits.rows(connection, ended) if wait is not None
+                    ]
 
 
 def _latest_that_ended(deliveries: Table) -> Subquery:

@@ -184,7 +184,7 @@ class SqlStorage:
     async def hook_stats(self, since: float) -> list[HookStats]:
         """What became of each hook's deliveries since then.
 
-        Counts are exact; percentiles are those of at most the latest 10,000 deliveries of each hook and status.
+        Counts are exact; percentiles are those of the latest 5,000 deliveries of each hook and status.
         """
         return await self._read(partial(self._ledger.statistics.hooks, since=since))
 

@@ -15,7 +15,9 @@ import pytest
 
 from command_line import CommandLine
 from fake_distributions import FakeSite
+from faults import garble_table
 from hookline import Agent, AgentOS, Settings
+from hookline.cli.doctor import ledger
 from hookline.cli.doctor.application import missing_key
 from hookline.cli.doctor.environment import is_new_enough, package_findings, python_finding, sqlite_finding
 from hookline.cli.doctor.file_system import NO_SPACE, file_system_finding, space_finding
@@ -220,6 +222,45 @@ def test_a_file_that_is_no_database_fails(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("some text " * 50)
 
     assert examined(SqliteDb(tmp_path / "ledger.db"))["schema"].verdict is Verdict.FAIL
+
+
+def test_garbage_in_a_ledger_fails(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.db")
+    assert examined(SqliteDb(tmp_path / "ledger.db"))["content"].detail == "no damage found"
+    garble_table(tmp_path / "ledger.db", "hookline_runs")
+
+    found = examined(SqliteDb(tmp_path / "ledger.db"))
+
+    assert found["schema"].verdict is Verdict.OK
+    assert found["content"].verdict is Verdict.FAIL
+    assert f"{tmp_path / 'ledger.db'} is damaged" in found["content"].detail
+    assert "\n" not in found["content"].detail
+    assert found["content"].mend == "stop the server, restore the file from a backup"
+
+
+def test_a_large_ledger_is_looked_through_for_a_while_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_ledger(tmp_path / "ledger.db")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY, x TEXT NOT NULL)")
+        connection.executemany("INSERT INTO numbers (x) VALUES (?)", [("x",)] * 50_000)
+        connection.commit()
+    monkeypatch.setattr(ledger, "CHECK_SECONDS", 0.0)
+
+    finding = examined(SqliteDb(tmp_path / "ledger.db"))["content"]
+
+    assert finding.verdict is Verdict.OK
+    assert "was not enough to see all of it" in finding.detail
+
+
+def test_a_log_without_its_ledger_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db-wal").write_bytes(b"log")
+
+    finding = examined(SqliteDb(tmp_path / "ledger.db"))["database"]
+
+    assert finding.verdict is Verdict.WARN
+    assert "it was deleted or moved" in finding.detail
+    assert "put it back before the next start" in (finding.mend or "")
+    assert os.listdir(tmp_path) == ["ledger.db-wal"]
 
 
 def test_a_database_that_cannot_be_written_fails(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_the_demo_keeps_its_promise(hookline: CommandLine) -> None:
         assert answer.json()["content"].startswith("roll_a_die says: ")
         wait_until(lambda: "send_report (background): begins" in demo.log(), what="the start of send_report")
         assert demo.log().count("send_report (background): done") == 0
+        delivered = {"run_id": answer.json()["run_id"], "status": "delivered"}
+        wait_until(lambda: demo.deliveries(**delivered), what="the settlement of write_log")
 
         os.kill(int(found[1]), signal.SIGKILL)
         demo.kill()

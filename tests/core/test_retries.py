@@ -139,7 +139,7 @@ async def test_max_age_ends_it_before_an_attempt(db: SqliteDb) -> None:
         await drained(agent_os)
         row = await only_delivery(agent_os, live.run_id)
     assert seen == []
-    assert (row.delivery.status, row.attempts) == ("dead", [])
+    assert (row.delivery.status, row.delivery.attempt_count, row.attempts) == ("dead", 0, [])
     assert row.delivery.last_error == "given up: more than max_age=60 s have passed since its run ended"
 
 

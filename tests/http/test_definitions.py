@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -18,7 +14,7 @@ from hookline.testing import ScriptedModel
 from hookline_fastapi import create_app
 from hookline_fastapi.app import add_routes
 from hookline_sql import SqliteDb
-from http_server import Serve, Served, ServerThread, problem
+from http_server import Serve, Served, problem, served
 
 
 def roll_die(sides: int) -> int:
@@ -55,6 +51,7 @@ def test_hooks(serve: Serve) -> None:
         "mode": "background", "guardrail": False, "guardrail_mode": None, "timeout": 7.0, "retries": 2, "backoff": 1.0,
         "max_age": None, "concurrency": None, "circuit_threshold": 20, "circuit_cooldown": 60.0, "sample": 1.0,
         "on": ["completed"], "from_settings": [],
+        "state": {"circuit": "closed", "failures": 0, "open_until": None, "running": 0, "waits_for_threads": False},
     }  # fmt: skip
 
 
@@ -67,39 +64,7 @@ def test_plugins(client: Served) -> None:
 
 def test_health_and_readiness(client: Served) -> None:
     assert client.get("/health").json() == {"status": "ok"}
-    assert client.get("/ready").json() == {"status": "ready"}
-
-
-def test_openapi_document(client: Served) -> None:
-    document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {
-        "/agents", "/agents/{agent_id}", "/agents/{agent_id}/runs", "/deliveries", "/deliveries/{delivery_id}",
-        "/deliveries/discard", "/deliveries/redrive", "/deliveries/{delivery_id}/discard",
-        "/deliveries/{delivery_id}/redrive", "/health", "/hooks", "/hooks/stats", "/plugins", "/ready", "/replays",
-        "/replays/{replay_id}", "/replays/{replay_id}/cancel", "/replays/{replay_id}/pause",
-        "/replays/{replay_id}/resume", "/runs/{run_id}", "/runs/{run_id}/cancel", "/runs/{run_id}/hooks", "/sessions",
-        "/sessions/{session_id}", "/sessions/{session_id}/runs",
-    }  # fmt: skip
-    run = document["paths"]["/agents/{agent_id}/runs"]["post"]
-    assert run["operationId"] == "run_agent"
-    assert set(run["requestBody"]["content"]) == {
-        "application/json", "application/x-www-form-urlencoded", "multipart/form-data",
-    }  # fmt: skip
-    assert set(run["responses"]) == {
-        "200", "202", "404", "409", "413", "415", "422", "429", "500", "502", "503",
-    }  # fmt: skip
-    assert set(run["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
-    assert set(run["responses"]["422"]["content"]) == {"application/problem+json"}
-    assert "HTTPValidationError" not in document["components"]["schemas"]
-    missing = [ref for ref in references(document) if ref.rsplit("/", 1)[1] not in document["components"]["schemas"]]
-    assert missing == []
-
-
-def references(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
-        return own + [ref for child in value.values() for ref in references(child)]
-    return [ref for child in value for ref in references(child)] if isinstance(value, list) else []
+    assert client.get("/ready").json()["status"] == "ready"
 
 
 def test_documentation_page(client: Served) -> None:
@@ -109,14 +74,6 @@ def test_documentation_page(client: Served) -> None:
 def make_agent_os(directory: Path) -> AgentOS:
     agent = Agent("demo", model=ScriptedModel("the answer"), db=SqliteDb(db_file=str(directory / "ledger.db")))
     return AgentOS(agents=[agent]).load()
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[httpx2.Client]:
-    thread = ServerThread(app)
-    with httpx2.Client(base_url="http://{}:{}".format(*thread.address)) as client:
-        yield client
-    thread.stop()
 
 
 def test_app_whose_lifespan_did_not_run_names_the_line_to_add(tmp_path: Path) -> None:

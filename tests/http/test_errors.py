@@ -41,7 +41,7 @@ def test_body_that_declares_too_much(serve: Serve) -> None:
 def test_declared_size_is_refused_before_the_body_comes(serve: Serve) -> None:
     client = serve(max_body_size=1000)
     with socket.create_connection(client.address) as sender:
-        sender.sendall(b"POST /agents/demo/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        sender.sendall(b"POST /agents/demo/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n")
         assert sender.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
@@ -62,7 +62,7 @@ def test_chunked_body(client: Served) -> None:
 
 def test_client_that_leaves_in_the_middle_of_its_body(client: Served) -> None:
     with socket.create_connection(client.address) as sender:
-        sender.sendall(b"POST /agents/demo/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nmessage=")
+        sender.sendall(b"POST /agents/demo/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nmessage=")
     assert client.run_agent().status_code == 200
     assert len(client.items("/sessions")) == 1
 

@@ -15,6 +15,7 @@ import pytest
 from hookline import Agent, AgentOS, ConfigurationError
 from hookline.testing import ScriptedModel
 from hookline_fastapi import FastAPITransport, create_app
+from hookline_fastapi.server import bind
 from hookline_sql import SqliteDb
 from http_server import parse_events, problem
 from server_process import ServerProcess, free_port, wait_until
@@ -171,11 +172,11 @@ def test_reload(tmp_path: Path, target: str) -> None:
         assert process.log().count("Application shutdown complete") == 2
 
 
-def run_to_its_end(directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    (directory / "app.py").write_text(APP)
+def run_to_its_end(directory: Path, *arguments: str, app: str = APP, **env: str) -> subprocess.CompletedProcess[str]:
+    (directory / "app.py").write_text(app)
     environment = {**os.environ, **env}
     return subprocess.run(
-        [sys.executable, "app.py"],
+        [sys.executable, *(arguments or ["app.py"])],
         cwd=directory,
         env=environment,
         capture_output=True,
@@ -191,7 +192,54 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
         ended = run_to_its_end(tmp_path / "second", PORT=str(process.port))
     assert ended.returncode == 1
     assert f"127.0.0.1:{process.port}" in ended.stderr
+    assert "--port" in ended.stderr
+    assert "port=" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_address_of_another_machine_is_one_line() -> None:
+    with pytest.raises(SystemExit, match=r"192\.0\.2\.7.*--host"):
+        bind("192.0.2.7", 0)
+
+
+def test_wrong_definition_is_one_line_when_a_script_serves_it(tmp_path: Path) -> None:
+    app = APP.replace("async def note(run_output):", "async def note(impossible):").replace("app = agent_os", "# ")
+    ended = run_to_its_end(tmp_path, app=app, TARGET="app:app", PORT="0")
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("hookline: ")
+    assert "note" in line
+    assert "impossible" in line
+
+
+def test_agent_os_in_the_place_of_the_app(tmp_path: Path) -> None:
+    for option in ("auto", "on"):
+        ended = run_to_its_end(tmp_path, "-m", "uvicorn", "app:agent_os", "--port", "0", "--lifespan", option)
+        assert ended.returncode == 3
+        assert "app = agent_os.get_app()" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+async def test_requests_to_an_agent_os_in_the_place_of_the_app(agent_os: AgentOS) -> None:
+    async def nothing(*_: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="get_app"):
+        await agent_os({"type": "http"}, nothing, nothing)
+
+
+def test_serve_takes_the_import_string_of_an_agent_os(tmp_path: Path) -> None:
+    app = APP.replace("reload=bool(target)", "root_path='/ai'")
+    (tmp_path / "app.py").write_text(app)
+    with ServerProcess(tmp_path, env={"TARGET": "app:agent_os"}, arguments=["app.py"]) as process:
+        assert process.post_run().status_code == 200
+        assert process.get("/openapi.json")["servers"] == [{"url": "/ai"}]
+        assert process.terminate() == 0
+
+
+@pytest.mark.parametrize("root_path", ["ai", "/", "https://x.example/ai"])
+def test_root_path_that_is_none(agent_os: AgentOS, root_path: str) -> None:
+    with pytest.raises(SystemExit, match=r"root_path=.* must be a path such as '/ai'"):
+        agent_os.serve(agent_os.get_app(), port=0, root_path=root_path)
 
 
 def test_database_that_cannot_be_opened_is_no_traceback(tmp_path: Path) -> None:

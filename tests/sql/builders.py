@@ -72,7 +72,7 @@ async def commit_run(
     storage: Storage, count: int, run_id: str = "run-1", *, now: float = NOW, **changes: Any
 ) -> RunRecord:
     """Store a run that is finished, with `count` deliveries, in one commit."""
-    run = completed(new_run(run_id, **changes))
+    run = completed(new_run(run_id), **changes)
     assert await storage.finish_run(FinishRun(run, False, new_deliveries(count, run_id), None, now))
     return run
 

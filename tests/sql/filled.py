@@ -14,7 +14,18 @@ from hookline.deliveries import DeliveryStatus
 from hookline.runs import RunStatus
 from hookline.storage import FinishRun, Settlement, Storage
 from hookline_sql import SqliteDb
-from sql.builders import NOW, OTHER, Server, completed, failed, lock_of, new_deliveries, new_run, server_of, settlement_of
+from sql.builders import (
+    NOW,
+    OTHER,
+    Server,
+    completed,
+    failed,
+    lock_of,
+    new_deliveries,
+    new_run,
+    server_of,
+    settlement_of,
+)
 
 RUNS = 12
 

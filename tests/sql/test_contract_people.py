@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hookline.deliveries import DeliveryStatus
 from hookline.storage import DeliveryFilter, DeliveryRecord, Page, Storage, TakeOver
 from sql.builders import (
-    DUE,
     NOW,
     OTHER,
     Server,
     commit_run,
     delivery,
-    ids_of,
     new_delivery,
     new_run,
     outcomes,
@@ -144,7 +144,7 @@ def _shown(page: Page[DeliveryRecord]) -> list[str]:
     return [record.delivery.delivery_id for record in page.items]
 
 
-async def _listed(storage: Storage, **where: str) -> list[str]:
+async def _listed(storage: Storage, **where: Any) -> list[str]:
     return _shown(await storage.list_deliveries(DeliveryFilter(**where), limit=50, cursor=None))
 
 
@@ -186,29 +186,3 @@ async def test_listing_has_no_attempts(storage: Storage, server: Server) -> None
 async def test_broken_cursor_of_a_listing_is_refused(storage: Storage) -> None:
     with pytest.raises(ValueError, match="cursor"):
         await storage.list_deliveries(DeliveryFilter(), limit=1, cursor="banana")
-
-
-# prune
-
-
-async def test_prune_deletes_what_was_delivered_or_discarded_before(storage: Storage, server: Server) -> None:
-    await commit_run(storage, 6)
-    await _end(server, "run-1:0", DeliveryStatus.DELIVERED)
-    await _end(server, "run-1:1", DeliveryStatus.DEAD)
-    await _end(server, "run-1:2", DeliveryStatus.PARKED)
-    await storage.discard("run-1:3", "", NOW)
-    server.now = NOW + 100
-    await _end(server, "run-1:4", DeliveryStatus.DELIVERED)
-    assert await storage.prune(NOW + 100) == 2
-    assert await _listed(storage) == ["run-1:5", "run-1:4", "run-1:2", "run-1:1"]
-    assert await storage.get_delivery("run-1:0") is None
-    assert await outcomes(storage, "run-1:4") == [(1, "delivered")]
-    assert await storage.prune(NOW + 100) == 0
-
-
-async def test_prune_deletes_more_than_fits_into_one_transaction(storage: Storage, server: Server) -> None:
-    await commit_run(storage, 1203)
-    await server.settle(*(settlement_of(f"run-1:{n}", 0, started=False) for n in range(1202)))
-    assert await storage.prune(NOW + 1) == 1202
-    assert await statuses(storage) == ["pending"]
-    assert ids_of(await server.scan(now=DUE)) == ["run-1:1202"]

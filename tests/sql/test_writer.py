@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from hookline import StorageError
+from hookline_sql.connections import Connections
 from hookline_sql.engine import make_engine, use_write_ahead_log
 from hookline_sql.writer import Writer
 from sql.other_process import holding_the_lock
@@ -33,7 +34,7 @@ class Bench:
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS words (word TEXT PRIMARY KEY)")
         connection.commit()
         event.listen(self.engine, "commit", self._count)
-        self.writer = Writer(connection, str(file), busy_timeout)
+        self.writer = Writer(Connections(self.engine, file, connection, busy_timeout), str(file), busy_timeout)
 
     def _count(self, connection: Connection) -> None:
         self.commits += 1

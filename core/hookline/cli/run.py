@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import sys
 from typing import Any, TextIO
 
@@ -18,13 +17,11 @@ from hookline.deliveries import DeliveryStatus
 from hookline.errors import ConfigurationError, HooklineError
 from hookline.events import EventName
 from hookline.execution.live_run import LiveRun
+from hookline.ids import ID_ALPHABET, is_id
 from hookline.plugins.checking import meant
 from hookline.runnable import Runnable
 from hookline.runs import RunOutput, RunStatus
 from hookline.storage import DeliveryFilter
-
-_ID = re.compile(r"[A-Za-z0-9._~:@+=|-]+")
-"""The same as over HTTP, so that what is made here can be asked for there."""
 
 _MOST_NAMED = 200
 
@@ -149,10 +146,8 @@ def _find_runnable(agent_os: AgentOS, id: str) -> Runnable:
 def _check_id(option: str, value: str | None, longest: int) -> None:
     if value is None:
         return
-    if len(value) > longest or not _ID.fullmatch(value) or value in (".", ".."):
-        raise click.BadParameter(
-            f"must be made of letters, digits and . _ ~ : @ + = | -, at most {longest}", param_hint=option
-        )
+    if len(value) > longest or not is_id(value):
+        raise click.BadParameter(f"must be made of {ID_ALPHABET}, at most {longest}", param_hint=option)
 
 
 def _outcome(output: RunOutput) -> str:

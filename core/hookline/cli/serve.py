@@ -25,9 +25,12 @@ RELOADED_APP = "hookline.cli.served:app"
 @click.option(
     "--insecure", is_flag=True, help="Listen where others can reach it, although nobody is asked who they are."
 )
+@click.option("--root-path", default="", metavar="PATH", help="The prefix that a proxy takes off each path: /ai.")
 @click.option("--strict-plugins", is_flag=True, help="Do not start if any plugin cannot be used.")
 @plugins_option
-def serve(reference: str, host: str, port: int, reload: bool, insecure: bool, strict_plugins: bool) -> None:
+def serve(
+    reference: str, host: str, port: int, reload: bool, insecure: bool, root_path: str, strict_plugins: bool
+) -> None:
     """Serve the AgentOS that MODULE:AGENT_OS names, until a signal."""
     if strict_plugins:  # through the environment, so that the processes of --reload are strict, too
         os.environ["HOOKLINE_STRICT_PLUGINS"] = "1"
@@ -37,4 +40,4 @@ def serve(reference: str, host: str, port: int, reload: bool, insecure: bool, st
     stop_for(find_address_trouble(host, port))
     stop_for(find_ledger_trouble(agent_os.database))
     app = RELOADED_APP if reload else found.app or agent_os.get_app()
-    agent_os.serve(app, host=host, port=port, reload=reload, insecure=insecure)
+    agent_os.serve(app, host=host, port=port, reload=reload, insecure=insecure, root_path=root_path)

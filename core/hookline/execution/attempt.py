@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hookline.calling import Caller
@@ -93,7 +93,7 @@ class Attempter:
         runnable, hook = found
         started_at, clock = self._clock.time(), time.perf_counter()
         try:
-            arguments = snapshot_arguments(run, replace(delivery), runnable, hook.wanted(runnable.kind))
+            arguments = snapshot_arguments(run, delivery, runnable, hook.wanted(runnable.kind))
             await self._caller.call(hook.callee, arguments, timeout=hook.policy.timeout, threads=self._threads)
         except Exception as error:  # noqa: BLE001 - the border to hooks: it becomes the verdict
             return self._failed(delivery, run, hook, error, started_at, time.perf_counter() - clock)

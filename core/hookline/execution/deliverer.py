@@ -24,14 +24,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Protocol
 
 from hookline.clock import Clock
 from hookline.deliveries import FINAL_STATUSES, Delivery, DeliveryStatus
 from hookline.errors import StorageError
 from hookline.execution.attempt import RELEASED, Attempter, Verdict
 from hookline.execution.gates import Gates
-from hookline.execution.lines import Line, Pass, Prepared, Row, delivery_of, settlement_of
+from hookline.execution.lines import DeliveryStorage, Line, Pass, Prepared, Row, delivery_of, settlement_of
 from hookline.execution.pressure import Pressure
 from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord, Start
 
@@ -47,14 +46,6 @@ DONE = FINAL_STATUSES | {DeliveryStatus.PARKED}
 """With nothing more to be done by any server."""
 SUSPECT_AFTER = 2
 """A delivery that lost its lease so often may be what ends the process: it runs alone."""
-
-
-class DeliveryStorage(Protocol):
-    """What deliveries need of a storage."""
-
-    async def exchange(self, request: Exchange) -> list[ClaimedDelivery]:
-        """See `hookline.storage.Storage.exchange`."""
-        ...
 
 
 class Deliverer:
@@ -93,6 +84,7 @@ class Deliverer:
         self._scan_at = 0.0
         self._asked_since = False
         self._careful = False
+        self._lone: Line | None = None
         self._draining = 0
         self._stopping = False
         self._closed = False
@@ -197,7 +189,7 @@ class Deliverer:
         self._wake.set()
 
     def _may_start(self, line: Line) -> bool:
-        if any(active.alone for active in self._active.values()):
+        if self._lone is not None and self._lone.started:
             return False
         return not self._active if line.alone else len(self._active) < self._concurrency
 
@@ -215,7 +207,8 @@ class Deliverer:
         task.add_done_callback(self._line_done)
 
     def _line_done(self, task: asyncio.Task[None]) -> None:
-        del self._active[task]
+        if self._active.pop(task) is self._lone:
+            self._lone = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a line of deliveries ended badly: %s", error, exc_info=error)
         self._start_lines()
@@ -313,7 +306,8 @@ class Deliverer:
             delay = 0.1
             self._stored(batch, begun)
             self._take(claimed, request)
-            if request.scan and not claimed and not self._asked_since and not self._has_work:
+            has_work = self._active or self._queue or self._outbox or self._begun
+            if request.scan and not (claimed or self._asked_since or has_work):
                 self._idle.set()
 
     async def _wait_for_something(self) -> None:
@@ -359,7 +353,7 @@ class Deliverer:
         )
 
     def _free_slots(self, ending: int) -> int:
-        if any(line.alone for line in (*self._active.values(), *self._queue)):
+        if self._lone is not None:
             return 0
         return max(0, self._concurrency - len(self._active) - len(self._queue) + ending)
 
@@ -400,9 +394,6 @@ class Deliverer:
                 row.verdict = verdict
                 self._settle(line, row)
             else:
+                self._lone = line if line.alone else self._lone
                 self._queue.append(line)
         self._start_lines()
-
-    @property
-    def _has_work(self) -> bool:
-        return bool(self._active or self._queue or self._outbox or self._begun)

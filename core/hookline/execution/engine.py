@@ -95,7 +95,6 @@ class Engine:
         self.live: dict[str, LiveRun] = {}
         self._parts = parts
         self._storage = parts.storage
-        self._clock = parts.clock
         self._queue = SessionQueue(parts.ledger)
         self._inline = InlineHooks(parts.caller, parts.hook_threads, self._present_record)
         self._scheduler = Scheduler(parts.points)
@@ -119,7 +118,7 @@ class Engine:
         observe = None
         if points.of("run_event"):
             observe = lambda event: points.observe_event(event, request.runnable)  # noqa: E731 - a closure of one line
-        run = LiveRun(request, plan, observe, self._clock)
+        run = LiveRun(request, plan, observe, self._parts.clock)
         if self._parts.lines is not None:
             run.on_hand_over = self._parts.lines.hand_over
         return run
@@ -262,7 +261,7 @@ class Engine:
     def _conclude(self, run: LiveRun, status: RunStatus, reason: str | None) -> None:
         output = run.output
         output.status, output.reason = status, reason
-        output.finished_at = self._clock.time()
+        output.finished_at = run.clock.time()
         output.metrics.duration = time.perf_counter() - run.clock_started
         if status is RunStatus.REJECTED or not run.output_passed:  # nothing that a guard did not pass is kept or shown
             output.content = None
@@ -331,7 +330,7 @@ class Engine:
             accepted=accepted,
             deliveries=self._scheduler.schedule(run, hooks, first_position=len(plan.pre_background)),
             session_state=run.state_text if run.state_text != run.stored_state else None,
-            now=self._clock.time(),
+            now=run.clock.time(),
         )
 
     # when the storage fails
@@ -368,7 +367,7 @@ class Engine:
         output = run.output
         output.status, output.reason = RunStatus.FAILED, "not_stored"
         output.error = RunError("Storage", message_of(error))
-        output.finished_at = output.finished_at or self._clock.time()
+        output.finished_at = output.finished_at or run.clock.time()
         run.state_text = run.stored_state
         run.encode()
         request = self._finish_request(run, accepted=True)

@@ -22,6 +22,9 @@ from hookline.policy import Policy
 
 logger = logging.getLogger("hookline.deliveries")
 
+ROUNDING_SECONDS = 0.001
+"""So much earlier than its circuit lets one through a delivery is due: not too late by the last bit of a float."""
+
 CircuitState = Literal["closed", "open", "half-open"]
 
 
@@ -34,7 +37,6 @@ class HookState:
         failures: failed attempts in a row.
         open_until: when an open circuit lets an attempt through, in seconds since the epoch; else None.
         running: attempts under way.
-        concurrency: how many may be; None: no limit of its own.
         waits_for_threads: whether nothing of it is begun because too many threads were left behind.
     """
 
@@ -43,7 +45,6 @@ class HookState:
     failures: int
     open_until: float | None
     running: int
-    concurrency: int | None
     waits_for_threads: bool
 
     @property
@@ -54,14 +55,10 @@ class HookState:
     def to_dict(self) -> dict[str, Any]:
         """The plain data of this state, as the HTTP API shows it."""
         return {
-            "runnable": self.key.runnable,
-            "phase": self.key.phase,
-            "hook": self.key.hook,
             "circuit": self.circuit,
             "failures": self.failures,
             "open_until": optional_time_text(self.open_until),
             "running": self.running,
-            "concurrency": self.concurrency,
             "waits_for_threads": self.waits_for_threads,
         }
 
@@ -101,8 +98,7 @@ class Gate:
 
         What was not claimed for that room comes after what waits in the ledger, which was there first.
         """
-        room = self.room
-        if room <= 0 or (self.wanted and not claimed and room != math.inf):
+        if self.room <= 0 or (self.wanted and not claimed and self.room != math.inf):
             self.wanted = True
             return None
         self._running += 1
@@ -128,7 +124,7 @@ class Gate:
         """
         now = self._clock.time()
         if self._circuit == "open":
-            due_at = now + max(0.0, self.seconds_left)
+            due_at = now + max(0.0, self.seconds_left - ROUNDING_SECONDS)
         return Verdict(DeliveryStatus.PENDING, "postponed", None, 0.0, now if due_at is None else due_at)
 
     @property
@@ -138,7 +134,7 @@ class Gate:
 
     def reopen(self) -> bool:
         """Let one attempt through, if it is time; whether it is."""
-        if self._circuit != "open" or self.seconds_left > 0:
+        if self._circuit != "open" or self.seconds_left > ROUNDING_SECONDS:
             return False
         self._turn_to("half-open")
         self.wanted = True
@@ -153,7 +149,6 @@ class Gate:
             failures=self._failures,
             open_until=self._clock.time() + self.seconds_left if self._circuit == "open" else None,
             running=self._running,
-            concurrency=self.policy.concurrency,
             waits_for_threads=self._waits_for_threads,
         )
 

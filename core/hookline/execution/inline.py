@@ -127,7 +127,7 @@ class InlineHooks:
         guardrail_mode: GuardrailMode | None = None,
     ) -> Exception | None:
         """Call something of a plugin's or user's and write it down; returns what it raised."""
-        started_at, clock = time.time(), time.perf_counter()
+        started_at, clock = run.clock.time(), time.perf_counter()
         error: Exception | None = None
         status: CallStatus = "completed"
         try:

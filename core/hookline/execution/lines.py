@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hookline.deliveries import Delivery
 from hookline.execution.attempt import Found, Verdict
 from hookline.execution.gates import Gate
-from hookline.storage import RESERVE_SECONDS, NewDelivery, RunRecord, Settlement
+from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord, Settlement
 
 MOST_PREPARED = 1000
 """Lines kept in memory until their turn comes; the others are found in the ledger."""
 MOST_PREPARED_SIZE = 32_000_000
 """What their runs may hold together, in characters."""
+
+
+class DeliveryStorage(Protocol):
+    """What deliveries need of a storage."""
+
+    async def exchange(self, request: Exchange) -> list[ClaimedDelivery]:
+        """See `hookline.storage.Storage.exchange`."""
+        ...
 
 
 @dataclass(slots=True, eq=False)

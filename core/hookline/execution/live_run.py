@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +21,7 @@ from hookline.runs import RunContext, RunInput, RunOutput
 from hookline.sampling import in_sample, sample_point
 from hookline.sessions import Session
 from hookline.storage import NewDelivery, RunRecord
+from hookline.uuids import uuid7
 
 T = TypeVar("T")
 
@@ -105,8 +105,8 @@ class LiveRun:
         self.runnable = request.runnable
         self.plan = plan
         self.stream = request.stream
-        self.run_id = str(uuid.uuid4())
-        self.session_id = request.session_id or str(uuid.uuid4())
+        self.run_id = uuid7()
+        self.session_id = request.session_id or uuid7()
         self.run_input = RunInput(request.message)
         self.run_context = RunContext(
             run_id=self.run_id,

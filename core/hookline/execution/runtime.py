@@ -243,7 +243,7 @@ class Runtime:
                 "tasks": self.caller.abandoned_tasks,
                 "max_threads": self._limits.max_abandoned_threads,
             },
-            "hooks": [state.to_dict() for state in self._gates.states if state.is_held],
+            "hooks": [state.key._asdict() | state.to_dict() for state in self.hook_states if state.is_held],
             "notes": self._notes(),
         }
 

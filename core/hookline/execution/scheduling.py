@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-import uuid
 from collections.abc import Sequence
 
 from hookline.deliveries import Delivery
@@ -13,6 +11,7 @@ from hookline.execution.points import Points
 from hookline.plan import PlannedHook
 from hookline.scheduling import Refuse, Schedule
 from hookline.storage import NewDelivery
+from hookline.uuids import uuid7
 
 logger = logging.getLogger("hookline.deliveries")
 
@@ -30,7 +29,7 @@ class Scheduler:
             if not run.wants(hook):
                 continue
             row = NewDelivery(
-                delivery_id=str(uuid.uuid4()),
+                delivery_id=uuid7(),
                 phase=hook.phase,
                 hook=hook.name,
                 position=position,
@@ -58,7 +57,7 @@ class Scheduler:
                 )
                 return False
             if isinstance(answer, Schedule):
-                row.due_at = max(row.due_at or 0.0, time.time() + answer.delay)
+                row.due_at = max(row.due_at or 0.0, run.clock.time() + answer.delay)
             elif answer is not None:
                 logger.error(
                     "schedule_background of plugin %r returned %r: return None, Schedule or Refuse",

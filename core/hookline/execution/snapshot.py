@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from hookline.deliveries import Delivery
@@ -110,7 +111,7 @@ _MAKERS: dict[str, Callable[[RunRecord, Delivery, Runnable], Any]] = {
     "dependencies": lambda run, _delivery, _runnable: _extra(run).get("dependencies", {}),
     "metadata": lambda run, _delivery, _runnable: loads(run.metadata),
     "user_id": lambda run, _delivery, _runnable: run.user_id,
-    "delivery": lambda _run, delivery, _runnable: delivery,
+    "delivery": lambda _run, delivery, _runnable: replace(delivery),
     "runnable": lambda _run, _delivery, runnable: runnable,
     "debug_mode": lambda _run, _delivery, _runnable: False,
 }

@@ -9,6 +9,9 @@
 
 **A clock that a test moves**: `ManualClock`, for `AgentOS(clock=...)`.
 
+**An AgentOS under test**: with hookline installed, pytest has the fixtures `agent_os` (a `RunningAgentOS`), `client`,
+`clock` and `recorder` (a `Recorder`); see `hookline_pytest`.
+
 **The contract of models**, as a class of tests: a plugin that provides a model subclasses `ModelContract` and tells, by
 a `FarEnd`, how the other side is made to do each thing. These need pytest, which is imported when they are first used.
 """
@@ -17,7 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hookline.testing.hook_calls import HookCall
 from hookline.testing.manual_clock import ManualClock
+from hookline.testing.recorder import Recorder
+from hookline.testing.running import RunningAgentOS
 from hookline.testing.scripted_model import Reply, ScriptedModel, call_tool
 
 if TYPE_CHECKING:
@@ -27,10 +33,13 @@ __all__ = [
     "Capability",
     "Exchange",
     "FarEnd",
+    "HookCall",
     "ManualClock",
     "ModelContract",
+    "Recorder",
     "RemoteEnd",
     "Reply",
+    "RunningAgentOS",
     "ScriptedModel",
     "call_tool",
 ]

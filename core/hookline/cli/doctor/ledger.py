@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,8 @@ _WAL = 2
 """What bytes 18 and 19 of the header are with a write-ahead log."""
 
 _WAIT_SECONDS = 2.0
+CHECK_SECONDS = 10.0
+"""How long the content is looked through at most."""
 _MIGRATION = re.compile(r"(\d+)_\w+\.py")
 
 
@@ -36,6 +39,12 @@ def examine_ledger(database: Database) -> Iterator[Finding]:
         yield fail("database", trouble.reason, trouble.mend)
     elif file.exists():
         yield ok("database", f"{file} can be read and written")
+    elif _log_of(file).exists():
+        yield warn(
+            "database",
+            f"{file} does not exist, though its log {_log_of(file)} does: it was deleted or moved",
+            "put it back before the next start, which makes a new one",
+        )
     else:
         yield ok("database", f"{file} does not exist yet: the first start makes it")
     yield file_system_finding(folder)
@@ -65,6 +74,7 @@ def _examine_content(file: Path, database: Database) -> Iterator[Finding]:
         yield fail("schema", f"{file} cannot be read: {error}", "end what holds its lock, or restore it from a copy")
         return
     yield _schema_finding(file, revision, database)
+    yield _soundness_finding(file)
     if header[18] == _WAL:
         yield ok("journal", "journal_mode is WAL")
     else:
@@ -77,15 +87,41 @@ def _examine_content(file: Path, database: Database) -> Iterator[Finding]:
 
 def _read_revision(file: Path, prefix: str) -> str | None:
     """The revision of the tables; None if there are none."""
-    # Where nobody has the file open there is no log, and to look for one SQLite would make it.
-    mode = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
     table = f"{prefix}alembic_version"
-    with closing(sqlite3.connect(f"file:{quote(str(file))}?{mode}", uri=True, timeout=_WAIT_SECONDS)) as connection:
+    with closing(_open(file)) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
         if known is None:
             return None
         row = connection.execute(f'SELECT version_num FROM "{table}"').fetchone()  # noqa: S608 - no user's text
     return str(row[0]) if row else None
+
+
+def _soundness_finding(file: Path) -> Finding:
+    """Whether SQLite finds its own content in order, as far as it gets in time."""
+    ends_at = time.monotonic() + CHECK_SECONDS
+    try:
+        with closing(_open(file)) as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > ends_at, 10_000)
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return ok("content", f"no damage found in {CHECK_SECONDS:g} s, which was not enough to see all of it")
+        found = str(error)
+    if found == "ok":
+        return ok("content", "no damage found")
+    return fail(
+        "content", f"{file} is damaged: {' '.join(found.split())}", "stop the server, restore the file from a backup"
+    )
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    # Where nobody has the file open there is no log, and to look for one SQLite would make it.
+    mode = "mode=ro" if _log_of(file).exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(file))}?{mode}", uri=True, timeout=_WAIT_SECONDS)
+
+
+def _log_of(file: Path) -> Path:
+    return Path(f"{file}-wal")
 
 
 def _schema_finding(file: Path, revision: str | None, database: Database) -> Finding:

@@ -38,7 +38,7 @@ def _extend_deliveries(name: str) -> None:
     op.create_index(
         f"{name}_settled",
         name,
-        ["runnable_id", "phase", "hook", "status", "finished_at", "created_at"],
+        ["status", "finished_at", "runnable_id", "phase", "hook", "created_at"],
         sqlite_where=sa.text("finished_at IS NOT NULL"),
     )
     replayed = sa.text("replay_id IS NOT NULL")

@@ -1,0 +1,54 @@
+"""Finding what is tested."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookline import AgentOS, ConfigurationError
+from hookline.cli.loading import find_app
+
+HOW = """which AgentOS is tested? Name it in pyproject.toml:
+
+    [tool.pytest.ini_options]
+    hookline_app = "app:agent_os"
+
+or give it in conftest.py:
+
+    @pytest.fixture
+    def hookline_app():
+        return AgentOS(agents=[...])
+"""
+
+
+def find(reference: str, directory: Path) -> Any:
+    """Import what the option `hookline_app` names, as `hookline serve` does in this directory."""
+    if not reference:
+        pytest.fail(HOW, pytrace=False)
+    if not re.fullmatch(r"[\w.]+:[\w.]+", reference):
+        pytest.fail(f"hookline_app = {reference!r}: it has not the form module:attribute, such as app:agent_os", False)
+    try:
+        with contextlib.chdir(directory):
+            found = find_app(reference)
+    except ConfigurationError as error:
+        if error.__cause__ is not None:  # its traceback is wanted
+            raise
+        pytest.fail(f"hookline_app = {reference!r}: {error}", pytrace=False)
+    return found.app or found.agent_os
+
+
+def parts_of(found: Any) -> tuple[AgentOS, Any]:
+    """The AgentOS, and the app whose lifespan is to run; None: that of the AgentOS alone."""
+    if isinstance(found, AgentOS):
+        return found, None if found.base_app is None else found.get_app()
+    agent_os = getattr(getattr(found, "state", None), "agent_os", None)
+    if not isinstance(agent_os, AgentOS):
+        pytest.fail(
+            f"the fixture hookline_app gives {found!r}: an AgentOS is wanted, or an app whose state.agent_os is one",
+            pytrace=False,
+        )
+    return agent_os, found
