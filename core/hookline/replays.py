@@ -73,6 +73,7 @@ def plan_replay(
     for runnable, planned in found.items():
         _check_background(planned, runnable)
     until = now if until is None else until
+    _check_instants(since=since, until=until)
     if since is not None and since >= until:
         raise ReplayError("since", f"since {time_text(since)} is not before {time_text(until)}")
     if max_per_second is not None and not (math.isfinite(max_per_second) and max_per_second > 0):
@@ -92,6 +93,14 @@ def plan_replay(
         root_only=all(planned.root_only for planned in found.values()),
         max_per_second=max_per_second,
     )
+
+
+def _check_instants(**instants: float | None) -> None:
+    for field, instant in instants.items():
+        try:
+            optional_time_text(instant)
+        except (ValueError, OverflowError, OSError):
+            raise ReplayError(field, f"{field} is no instant in the years 1 to 9999") from None
 
 
 def _no_hook(plans: Mapping[tuple[str, str], Plan], hook: str, phase: str, runnables: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from hookline import AgentOS, ConfigurationError, HooklineError
-from hookline_fastapi import openapi, schemas
+from hookline_fastapi import body_schemas, openapi, schemas
 from hookline_fastapi.access import Access, Gate
 from hookline_fastapi.base_app import extend
 from hookline_fastapi.definitions import Definitions, Wellbeing
@@ -191,21 +191,21 @@ def _add_deliveries(add: _Adder, deliveries: Deliveries) -> None:
             deliveries.discard_delivery,
             schemas.Delivery,
             problems(404, DELIVERY_STATUS, 413, 415),
-            openapi.request(schemas.DiscardBody),
+            openapi.request(body_schemas.DiscardBody),
         ),
         (
             f"{many}/redrive",
             deliveries.redrive_deliveries,
             schemas.Changed,
             problems(413, 415),
-            openapi.request(schemas.RedriveManyBody, required=False),
+            openapi.request(body_schemas.RedriveManyBody, required=False),
         ),
         (
             f"{many}/discard",
             deliveries.discard_deliveries,
             schemas.Changed,
             problems(413, 415),
-            openapi.request(schemas.DiscardManyBody),
+            openapi.request(body_schemas.DiscardManyBody),
         ),
     ):
         add("POST", path, endpoint, model, responses, access=Access.ADMIN, extra=extra)
@@ -218,7 +218,7 @@ def _add_replays(add: _Adder, replays: Replays) -> None:
         200: {"model": schemas.Replay, "description": "With `dry_run`: what it would be about; nothing is stored."},
         **problems(413, 415),
     }
-    body = openapi.request(schemas.ReplayBody)
+    body = openapi.request(body_schemas.ReplayBody)
     add("POST", many, replays.create_replay, schemas.Replay, made, access=Access.ADMIN, status=201, extra=body)
     add("GET", many, replays.list_replays, schemas.Listing[schemas.Replay], problems(), access=Access.ADMIN)
     add("GET", one, replays.get_replay, schemas.Replay, problems(404), access=Access.ADMIN)

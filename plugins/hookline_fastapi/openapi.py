@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from hookline.ids import ID_PATTERN
-from hookline_fastapi import body, event_schemas, examples, schemas
+from hookline_fastapi import body, body_schemas, event_schemas, examples, schemas
 from hookline_fastapi import problems as known
 from hookline_fastapi.access import Access
 from hookline_fastapi.browsers import SAFE_METHODS
@@ -25,11 +25,11 @@ REF_TEMPLATE = "#/components/schemas/{model}"
 PROBLEM_JSON = "application/problem+json"
 
 MORE_MODELS: tuple[type[BaseModel], ...] = (
-    schemas.RunBody,
-    schemas.DiscardBody,
-    schemas.DiscardManyBody,
-    schemas.RedriveManyBody,
-    schemas.ReplayBody,
+    body_schemas.RunBody,
+    body_schemas.DiscardBody,
+    body_schemas.DiscardManyBody,
+    body_schemas.RedriveManyBody,
+    body_schemas.ReplayBody,
     schemas.Problem,
     schemas.Rejection,
     schemas.NotReady,
@@ -108,7 +108,7 @@ def request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-RUN_REQUEST = request(schemas.RunBody)
+RUN_REQUEST = request(body_schemas.RunBody)
 
 EVENT_EXAMPLE = (
     "id: 1\nevent: RunStarted\n"

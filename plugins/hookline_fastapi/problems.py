@@ -214,6 +214,8 @@ def _no_such_session(error: SessionNotFoundError) -> Problem:
 
 def _problem_of_status(error: HTTPException) -> Problem:
     phrase = HTTPStatus(error.status_code).phrase
+    if error.status_code == NOT_FOUND.status and error.detail == phrase:
+        return refused(NOT_FOUND, "path", "there is nothing here", headers=error.headers)
     kind = _BY_STATUS.get(error.status_code) or ProblemType(phrase.lower().replace(" ", "-"), error.status_code, phrase)
     detail = kind.title.lower() if error.detail == phrase else str(error.detail)
     return Problem(kind, detail, headers=error.headers)

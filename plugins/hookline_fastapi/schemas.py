@@ -1,4 +1,4 @@
-"""What the API takes and gives, as models for the OpenAPI document.
+"""What the API gives, as models for the OpenAPI document.
 
 Answers are written from stored text and plain data, not validated again: these models are what clients are
 generated from.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from hookline import DeliveryStatus, RunStatus
-from hookline.ids import ID_PATTERN
 from hookline_fastapi import examples
 
 T = TypeVar("T")
 
-NotBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*\S[^\x00]*$")]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=f"^{ID_PATTERN}$")]
 Phase = Literal["pre", "post"]
 GuardrailMode = Annotated[
     Literal["enforce", "observe", "off"] | None,
@@ -25,7 +22,8 @@ GuardrailMode = Annotated[
 ]
 
 
-def _shown(example: dict[str, Any]) -> dict[str, Any]:
+def shown(example: dict[str, Any]) -> dict[str, Any]:
+    """What shows an example in the schema of a model."""
     return {"examples": [example]}
 
 
@@ -36,80 +34,6 @@ def left_out(schema: dict[str, Any]) -> None:
 
 MayBeLeftOut = Field(default="", json_schema_extra=left_out)
 """A text that is not there at all where it does not apply; it is never null."""
-
-
-class RunBody(BaseModel):
-    """A run's input; `stream` and `background` exclude each other."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.RUN_BODY))
-
-    message: Annotated[NotBlank, Field(description="The input; not blank.")]
-    stream: Annotated[bool | None, Field(description="Answer with server-sent events.")] = False
-    background: Annotated[bool | None, Field(description="Answer 202 as soon as the run is accepted.")] = False
-    session_id: Annotated[Id | None, Field(description="The conversation; a new one without it.")] = None
-    user_id: Annotated[Id | None, Field(description="Whose run it is.")] = None
-    metadata: Annotated[dict[str, Any] | None, Field(description="Kept with the run.")] = None
-    session_state: Annotated[dict[str, Any] | None, Field(description="Laid over the session's state.")] = None
-    dependencies: Annotated[dict[str, Any] | None, Field(description="For hooks and tools.")] = None
-
-
-class DiscardBody(BaseModel):
-    """Why a delivery is given up."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD))
-
-    reason: Annotated[NotBlank, Field(description="Kept with the delivery; not blank.")]
-
-
-class _ManyBody(BaseModel):
-    """Which deliveries, the oldest first."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.REDRIVE_MANY))
-
-    run_id: NotBlank | None = None
-    hook: NotBlank | None = None
-    runnable: NotBlank | None = None
-    user_id: NotBlank | None = None
-    replay_id: NotBlank | None = None
-    created_after: Annotated[AwareDatetime | None, Field(description="Those made then or later.")] = None
-    created_before: Annotated[AwareDatetime | None, Field(description="Those made before.")] = None
-    dry_run: Annotated[bool | None, Field(description="Only count them.")] = False
-    limit: Annotated[int | None, Field(ge=1, le=100_000, description="How many at most.")] = 1000
-
-
-class RedriveManyBody(_ManyBody):
-    """Which dead or parked deliveries get fresh attempts; without a filter: all."""
-
-    status: Literal["dead", "parked"] | None = None
-
-
-class DiscardManyBody(_ManyBody):
-    """Which waiting deliveries are given up; at least one filter is needed."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.DISCARD_MANY))
-
-    reason: Annotated[NotBlank, Field(description="Kept with each; not blank.")]
-    status: Literal["waiting", "pending", "parked"] | None = None
-
-
-class ReplayBody(BaseModel):
-    """Which hook is run again, over which runs."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_shown(examples.REPLAY_BODY))
-
-    hook: Annotated[NotBlank, Field(description="The name of a background hook, as `/hooks` lists it.")]
-    phase: Phase | None = None
-    runnable: Annotated[NotBlank | None, Field(description="Only runs of this agent; default: all with the hook.")] = (
-        None
-    )
-    status: Annotated[
-        Literal["completed", "rejected", "failed", "cancelled"] | None,
-        Field(description="Only runs that ended so; default: those after which the hook is called."),
-    ] = None
-    since: Annotated[AwareDatetime | None, Field(description="Runs that finished then or later.")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Runs that finished before; default: now.")] = None
-    max_per_second: Annotated[float | None, Field(gt=0, le=100_000, description="Deliveries made in a second.")] = None
-    dry_run: Annotated[bool | None, Field(description="Only count the runs.")] = False
 
 
 class ToolCall(BaseModel):
@@ -149,7 +73,7 @@ class RunError(BaseModel):
 class Run(BaseModel):
     """A run. Exactly one of `agent_id`, `team_id` and `workflow_id` is there."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.RUN))
+    model_config = ConfigDict(json_schema_extra=shown(examples.RUN))
 
     run_id: str
     session_id: str
@@ -171,7 +95,7 @@ class Run(BaseModel):
 class AcceptedRun(BaseModel):
     """A run that goes on without its client."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.ACCEPTED_RUN))
+    model_config = ConfigDict(json_schema_extra=shown(examples.ACCEPTED_RUN))
 
     run_id: str
     session_id: str
@@ -202,7 +126,7 @@ class HookCall(BaseModel):
     `started_at` is the first attempt's, `duration` (seconds) and `error` are the latest attempt's.
     """
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.HOOK_CALL))
+    model_config = ConfigDict(json_schema_extra=shown(examples.HOOK_CALL))
 
     kind: Literal["inline", "delivery"]
     hook: str
@@ -225,7 +149,7 @@ class HookCall(BaseModel):
 class Session(BaseModel):
     """A conversation."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.SESSION))
+    model_config = ConfigDict(json_schema_extra=shown(examples.SESSION))
 
     session_id: str
     user_id: str | None
@@ -237,7 +161,7 @@ class Session(BaseModel):
 class Delivery(BaseModel):
     """One background hook of one run, and what must still be done about it."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.DELIVERY))
+    model_config = ConfigDict(json_schema_extra=shown(examples.DELIVERY))
 
     delivery_id: str
     run_id: str
@@ -256,7 +180,7 @@ class Delivery(BaseModel):
 class Changed(BaseModel):
     """How many deliveries were meant, and how many were changed: none of them in a dry run."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.CHANGED))
+    model_config = ConfigDict(json_schema_extra=shown(examples.CHANGED))
 
     matched: int
     changed: int
@@ -289,7 +213,7 @@ class HookCounts(BaseModel):
 class HookStats(BaseModel):
     """A hook's deliveries of late."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.HOOK_STATS))
+    model_config = ConfigDict(json_schema_extra=shown(examples.HOOK_STATS))
 
     runnable: str
     phase: Phase
@@ -304,7 +228,7 @@ class Replay(BaseModel):
     `matched` runs are meant, for `made` of which there is a delivery; `delivered` to `parked` count those.
     """
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.REPLAY))
+    model_config = ConfigDict(json_schema_extra=shown(examples.REPLAY))
 
     replay_id: Annotated[str | None, Field(description="Null where nothing is stored: in a dry run.")]
     hook: str
@@ -328,7 +252,7 @@ class Replay(BaseModel):
 class Agent(BaseModel):
     """An agent; `hooks` are the names of its plan, in order (`/hooks` tells more)."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.AGENT))
+    model_config = ConfigDict(json_schema_extra=shown(examples.AGENT))
 
     id: str
     name: str
@@ -340,7 +264,7 @@ class Agent(BaseModel):
 class Plugin(BaseModel):
     """A plugin that was found, and what became of it."""
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.PLUGIN))
+    model_config = ConfigDict(json_schema_extra=shown(examples.PLUGIN))
 
     name: str
     module: str
@@ -372,7 +296,7 @@ class PlannedHook(BaseModel):
     called for, `from_settings` the names of the options that the server's settings overrode.
     """
 
-    model_config = ConfigDict(json_schema_extra=_shown(examples.PLANNED_HOOK))
+    model_config = ConfigDict(json_schema_extra=shown(examples.PLANNED_HOOK))
 
     runnable: str
     phase: Phase
@@ -463,7 +387,7 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """A problem as RFC 9457 has it; programs branch on `type`."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_shown(examples.PROBLEM))
+    model_config = ConfigDict(extra="allow", json_schema_extra=shown(examples.PROBLEM))
 
     type: str
     title: str
@@ -476,7 +400,7 @@ class Problem(BaseModel):
 class Rejection(Problem):
     """A check rejected the run; nothing of its text is said."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_shown(examples.REJECTION))
+    model_config = ConfigDict(extra="allow", json_schema_extra=shown(examples.REJECTION))
 
     check_trigger: str | None = None
     hook: str = MayBeLeftOut
@@ -485,6 +409,6 @@ class Rejection(Problem):
 class NotReady(Problem):
     """Why the server takes no runs."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_shown(examples.NOT_READY))
+    model_config = ConfigDict(extra="allow", json_schema_extra=shown(examples.NOT_READY))
 
     reasons: list[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 from hookline import Message, ModelResponse, ToolCall, Usage
 
 _LONGEST_QUOTE = 300
+_DEEPEST = 100
+_LINE_END = re.compile(rb"[\r\n]")
 
 
 class AnswerError(Exception):
@@ -31,7 +34,7 @@ class StreamedAnswer(ABC):
         Raises:
             AnswerError: the provider reports an error, or sends what is no piece of an answer.
         """
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, self._rest = _LINE_END.split(self._rest + chunk)
         for line in lines:
             if line.startswith(b"data:"):
                 event = line[5:].strip()
@@ -78,8 +81,8 @@ def model_response(
     """
     if cut and not content and not calls:
         raise AnswerError("spent all its tokens before it wrote any text: raise max_completion_tokens")
-    text = (content or None) if calls else (content or "")
-    return ModelResponse(Message("assistant", text, calls or None), usage, reasoning or None)
+    text = _whole(content or "") or (None if calls else "")
+    return ModelResponse(Message("assistant", text, calls or None), usage, _whole(reasoning or "") or None)
 
 
 def check_withheld(*, filtered: bool, refusal: str | None) -> None:
@@ -102,9 +105,19 @@ def complete_call(call: ToolCall) -> ToolCall:
     """
     if not call.name:
         raise AnswerError("a tool call names no tool")
-    call.id = call.id or f"call_{uuid.uuid4().hex}"
-    call.arguments = call.arguments or "{}"
+    call.id = _whole(call.id) or f"call_{uuid.uuid4().hex}"
+    call.name = _whole(call.name)
+    call.arguments = _whole(call.arguments) or "{}"
     return call
+
+
+def _whole(text: str) -> str:
+    """The text with characters that came in two halves put together, and a lone half replaced: no client takes one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def arguments_of(value: object) -> str:
@@ -139,9 +152,25 @@ def decode(body: bytes) -> Mapping[str, Any]:
         AnswerError: there is none.
     """
     try:
-        return object_of(json.loads(body), "answer")
+        value = json.loads(body)
+    except RecursionError:
+        raise AnswerError(f"{_TOO_DEEP}: {quote(body)}") from None
     except ValueError as error:
         raise AnswerError(f"answered something that is not JSON: {quote(body)}") from error
+    if body.count(b"[") + body.count(b"{") > _DEEPEST and _is_too_deep(value):
+        raise AnswerError(f"{_TOO_DEEP}: {quote(body)}")
+    return object_of(value, "answer")
+
+
+_TOO_DEEP = "answered something that is nested too deeply"
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [item for item in level if isinstance(item, dict | list)]
+        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
+    return bool(level)
 
 
 def object_of(value: object, what: str) -> Mapping[str, Any]:

@@ -31,13 +31,13 @@ Where your tests or another plugin have a fixture of such a name, that one is us
 `hookline_agent_os`, `hookline_client`, `hookline_clock` and `hookline_recorder`. Override these to change what they are
 made of, and:
 
-* `hookline_app`: an AgentOS, or an app whose `state.agent_os` is one (`agent_os.get_app()` gives such). Its lifespan and
-  its own routes are part of the test.
+* `hookline_app`: an AgentOS, or an app whose `state.agent_os` is one, as `agent_os.get_app()` gives it. Its lifespan
+  and its own routes are part of the test.
 * `hookline_db`: the ledger. What the app itself names is never opened.
 * `hookline_model`: a model that all agents ask instead of their own, such as a `ScriptedModel`; default: None.
 
-Settings come from the environment, the working directory's `hookline.toml` and the app, as always; `monkeypatch.setenv`
-works, before `agent_os` is made. Hooks run for real, also what they import and whom they call.
+Settings are read for each test from the environment and the working directory's `hookline.toml`, when `agent_os` is
+made; an app that gives `settings=` with values in code keeps them. Hooks run for real, and call whom they call.
 
 **Async tests** may use all of this too; its methods block their loop, not that of the AgentOS. To be on one loop with
 it, run it there yourself:
@@ -74,21 +74,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(INI_OPTION, "where the AgentOS that is tested is found: module:attribute", default="")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the fixtures' short names, but for those that another plugin has."""
+    """Add the fixtures' short names, but for those that another plugin has; a conftest's own win anyway."""
     from hookline_pytest import short_names
 
-    others = {
-        value.name
-        for plugin in config.pluginmanager.get_plugins()
-        for value in vars(plugin).values()
-        if isinstance(value, type(short_names.agent_os))
+    manager = config.pluginmanager
+    taken = {
+        name
+        for plugin in manager.get_plugins()
+        if not str(manager.get_name(plugin)).endswith("conftest.py")
+        for name in _fixtures_of(plugin)
     }
     free = ModuleType("hookline_short_names")
-    for name, value in vars(short_names).items():
-        if isinstance(value, type(short_names.agent_os)) and name not in others:
-            setattr(free, name, value)
-    config.pluginmanager.register(free, free.__name__)
+    vars(free).update((name, value) for name, value in _fixtures_of(short_names).items() if name not in taken)
+    manager.register(free, free.__name__)
+
+
+def _fixtures_of(plugin: object) -> dict[str, Any]:
+    kind = type(hookline_clock)  # pytest's own class for fixtures
+    attributes = {**vars(type(plugin)), **getattr(plugin, "__dict__", {})}
+    return {getattr(value, "name", name): value for name, value in attributes.items() if isinstance(value, kind)}
 
 
 @pytest.fixture(scope="session")
@@ -102,11 +108,9 @@ def hookline_app(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def hookline_db(tmp_path: Path) -> Database:
     """The ledger of this test: an SQLite file in `tmp_path`."""
-    from hookline.plugins import PluginRegistry
+    from hookline_pytest.finding import sqlite
 
-    registry = PluginRegistry(allowed=["sql"])  # whatever the app's settings block
-    registry.load()
-    return registry.storage("sqlite")(str(tmp_path / "hookline.db"))
+    return sqlite()(str(tmp_path / "hookline.db"))
 
 
 @pytest.fixture
@@ -145,9 +149,7 @@ def hookline_agent_os(
 
     agent_os, app = parts_of(hookline_app)
     with (
-        agent_os.replaced(
-            db=hookline_db, clock=hookline_clock, model=hookline_model, plugins=[hookline_recorder]
-        ),
+        agent_os.replaced(db=hookline_db, clock=hookline_clock, model=hookline_model, plugins=[hookline_recorder]),
         RunningAgentOS(agent_os, app) as running,
     ):
         yield running

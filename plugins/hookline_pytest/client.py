@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from hookline import ConfigurationError
 from hookline.testing import RunningAgentOS
 
 logger = logging.getLogger("hookline.testing")
@@ -71,8 +73,7 @@ class _Exchange:
         if not self._has_begun:
             await self._send({"type": "http.response.start", "status": 500, "headers": []})
             await self._send({"type": "http.response.body", "body": b"Internal Server Error"})
-        elif not self.over.is_set():
-            self._said.put({"type": "broken"})
+        self._said.put({"type": "end"})
 
     async def _receive(self) -> dict[str, Any]:
         if self._body is not None:
@@ -83,9 +84,16 @@ class _Exchange:
 
     async def _send(self, message: dict[str, Any]) -> None:
         self._has_begun = True
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self.over.set()
+        if message["type"] == "http.response.body":
+            if self._request.method == "HEAD":
+                message = {**message, "body": b""}
+            if not message.get("more_body", False):
+                self.over.set()
         self._said.put(message)
+
+    async def leave(self) -> None:
+        """The client has read all that it wants."""
+        self.over.set()
 
     def next_message(self) -> dict[str, Any]:
         """What the app says next; for the client's thread."""
@@ -94,9 +102,17 @@ class _Exchange:
         except queue.Empty:
             what = f"nothing came from the app for {self._timeout:g} s"
             raise httpx2.ReadTimeout(what, request=self._request) from None
-        if message["type"] == "broken":
-            raise httpx2.RemoteProtocolError("the app broke off its answer: see the log", request=self._request)
         return message
+
+    def body(self) -> Iterator[bytes]:
+        """The body, until the app has returned: what it does after its answer is then done too."""
+        is_complete = False
+        while (message := self.next_message())["type"] != "end":
+            if message["type"] == "http.response.body":
+                is_complete = not message.get("more_body", False)
+                yield message.get("body", b"")
+        if not is_complete:
+            raise httpx2.RemoteProtocolError("the app broke off its answer: see the log", request=self._request)
 
 
 class _Body(httpx2.SyncByteStream):
@@ -107,15 +123,11 @@ class _Body(httpx2.SyncByteStream):
         self._running = running
 
     def __iter__(self) -> Iterator[bytes]:
-        while True:
-            message = self._exchange.next_message()
-            if message["type"] == "http.response.body":
-                yield message.get("body", b"")
-                if not message.get("more_body", False):
-                    return
+        return self._exchange.body()
 
     def close(self) -> None:
-        self._running.call_soon(self._exchange.over.set)
+        with contextlib.suppress(ConfigurationError):  # it has ended meanwhile, and the exchange with it
+            self._running.start(self._exchange.leave())
 
 
 def _scope_of(request: httpx2.Request, state: dict[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hookline import AgentOS, ConfigurationError
+from hookline import AgentOS, ConfigurationError, Database
 from hookline.cli.loading import find_app
+from hookline.plugins import PluginRegistry
 
 HOW = """which AgentOS is tested? Name it in pyproject.toml:
 
@@ -52,3 +55,11 @@ def parts_of(found: Any) -> tuple[AgentOS, Any]:
             pytrace=False,
         )
     return agent_os, found
+
+
+@cache
+def sqlite() -> Callable[[str], Database]:
+    """What makes a ledger of a path, whatever storage the app itself uses and whatever its settings block."""
+    registry = PluginRegistry(allowed=["sql"])
+    registry.load()
+    return registry.storage("sqlite")

@@ -31,6 +31,6 @@ def clock(hookline_clock: ManualClock) -> ManualClock:
 
 
 @pytest.fixture
-def recorder(hookline_agent_os: RunningAgentOS, hookline_recorder: Recorder) -> Recorder:
+def recorder(hookline_recorder: Recorder) -> Recorder:
     """What happens in `agent_os`: events, runs, deliveries, calls of hooks."""
     return hookline_recorder

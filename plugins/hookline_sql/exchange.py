@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, null, update
+from sqlalchemy import Connection, bindparam, func, null, select, update
 
 from hookline.deliveries import FINAL_STATUSES, DeliveryStatus
 from hookline.storage import ClaimedDelivery, Exchange, Settlement
@@ -52,9 +53,17 @@ class Exchanges:
         self._give_back_untaken = Prepared(untaken.values(given_back))
         self._postpone = Prepared(ours.values({**postponed, **uncounted}))
         self._postpone_untaken = Prepared(untaken.values(postponed))
+        self._ours = Prepared(
+            select(deliveries.c.delivery_id, deliveries.c.fence).where(
+                deliveries.c.server_id == bindparam("me"), deliveries.c.status == RUNNING
+            )
+        )
+        self._forget = Prepared(found.values({**given_back, **uncounted, "fence": deliveries.c.fence + ONE}))
 
     def exchange(self, connection: Connection, request: Exchange) -> list[ClaimedDelivery]:
         """Settle, start, promote, claim."""
+        if request.held is not None:
+            self._give_back_others(connection, request, request.held)
         if request.settlements:
             self._store_settlements(connection, request)
         if request.starts:
@@ -62,6 +71,12 @@ class Exchanges:
         for run_id in {settlement.run_id: None for settlement in request.settlements}:
             self._lines.promote(connection, run_id, request.now)
         return self._claims.claim(connection, request) if request.limit > 0 else []
+
+    def _give_back_others(self, connection: Connection, request: Exchange, held: Collection[str]) -> None:
+        """Give back what was claimed for a server that never heard of it."""
+        for delivery_id, fence in self._ours.rows(connection, {"me": request.server_id}):
+            if delivery_id not in held:
+                self._forget.change(connection, {"id": delivery_id, "found": fence, "due": request.now})
 
     def _store_settlements(self, connection: Connection, request: Exchange) -> None:
         attempts: list[AttemptRow] = []

@@ -13,10 +13,10 @@ from hookline.storage import Prune, Pruned
 from hookline_sql.schema import Tables
 from hookline_sql.statements import DEAD, DELIVERED, DISCARDED, Prepared
 
-DELIVERIES_AT_ONCE = 500
+DELIVERIES_AT_ONCE = 200
 """How many deliveries one transaction deletes, so that runs do not wait long for the ledger meanwhile."""
 
-RUNS_AT_ONCE = 100
+RUNS_AT_ONCE = 50
 """How many runs one transaction looks at."""
 
 _NEVER = -math.inf

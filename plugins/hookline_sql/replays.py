@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -14,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from hookline.jsontext import dumps, loads
 from hookline.storage import Page, ReplayRecord, ReplayStatus
+from hookline.uuids import uuid7
 from hookline_sql import cursors
 from hookline_sql.schema import Tables
 from hookline_sql.statements import (
@@ -297,7 +297,7 @@ def _most_in_a_second(replay: ReplayRecord) -> int:
 def _delivery_params(replay: ReplayRecord, now: float, row: Sequence[Any]) -> dict[str, Any]:
     _, _, run_id, runnable_id, user_id = row
     return {
-        "delivery_id": str(uuid.uuid4()),
+        "delivery_id": uuid7(),
         "run_id": run_id,
         "runnable_id": runnable_id,
         "user_id": user_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -173,13 +175,15 @@ class SqlStorage:
         """Redrive the oldest, some in each transaction: after an error those of earlier ones are redriven."""
         ids = await self._read(partial(self._ledger.deliveries.redrivable, where=where, limit=limit))
         redrive = self._ledger.deliveries.redrive_some
-        return sum([await self._write(partial(redrive, ids=some, now=now)) for some in _in_parts(ids)])
+        return sum([await self._write_gently(partial(redrive, ids=some, now=now)) for some in _in_parts(ids)])
 
     async def discard_many(self, where: DeliveryFilter, reason: str, now: float, limit: int) -> int:
         """Discard the oldest, some in each transaction: after an error those of earlier ones are discarded."""
         ids = await self._read(partial(self._ledger.deliveries.discardable, where=where, limit=limit))
         discard = self._ledger.deliveries.discard_some
-        return sum([await self._write(partial(discard, ids=some, reason=reason, now=now)) for some in _in_parts(ids)])
+        return sum(
+            [await self._write_gently(partial(discard, ids=some, reason=reason, now=now)) for some in _in_parts(ids)]
+        )
 
     async def hook_stats(self, since: float) -> list[HookStats]:
         """What became of each hook's deliveries since then.
@@ -203,7 +207,7 @@ class SqlStorage:
     async def _delete(self, old: OldDeliveries) -> int:
         total = 0
         while True:
-            deleted = await self._write(partial(self._ledger.pruning.delete_deliveries, old=old))
+            deleted = await self._write_gently(partial(self._ledger.pruning.delete_deliveries, old=old))
             total += deleted
             if deleted < DELIVERIES_AT_ONCE:
                 return total
@@ -217,7 +221,7 @@ class SqlStorage:
                 pruned, following = await self._read(step)
             else:
                 step = partial(self._ledger.pruning.delete_runs, request=request, place=following)
-                pruned, following = await self._write(step)
+                pruned, following = await self._write_gently(step)
             total.deliveries += pruned.deliveries
             total.runs += pruned.runs
             total.sessions += pruned.sessions
@@ -266,6 +270,13 @@ class SqlStorage:
     async def _write(self, call: Callable[[Connection], T]) -> T:
         self._check_open()
         return await self._ledger.writer.submit(call)
+
+    async def _write_gently(self, call: Callable[[Connection], T]) -> T:
+        """A step of something long: afterwards the ledger is left to others for as long as the step took."""
+        began = time.monotonic()
+        result = await self._write(call)
+        await asyncio.sleep(time.monotonic() - began)
+        return result
 
     async def _read(self, call: Callable[[Connection], T]) -> T:
         self._check_open()

@@ -35,12 +35,15 @@ from hookline.storage import (
     Settlement,
     Storage,
 )
+from hookline.uuids import uuid7
 from hookline_sql import SqliteDb
 
 SERVER = "server"
 DOCUMENT = json.dumps({"messages": [{"role": "user", "content": "lorem ipsum " * 80}]})
 HOOKS = 3
 DAY = 86_400.0
+AT_ONCE = 64
+DRAINING = f"exchange: {AT_ONCE} settled, {AT_ONCE} claimed"
 LATER = 3600.0
 """Claims are made this many seconds later, when no line is reserved for the server of its run any more."""
 
@@ -49,7 +52,7 @@ FILL = (
     WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < :runs)
     INSERT INTO hookline_runs (run_id, session_id, runnable_kind, runnable_id, server_id, created_at, status,
         finished_at, format_version, metadata, hook_calls, snapshot, document)
-    SELECT lower(hex(randomblob(18))), 'old session ' || (n / 10), 'agent', 'demo', 'gone', :start + n * :step,
+    SELECT uuid7(:start + n * :step), 'old session ' || (n / 10), 'agent', 'demo', 'gone', :start + n * :step,
         'completed', :start + n * :step + 1, 1, '{}', '[]', '{}', :document
     FROM numbers
     """,
@@ -61,7 +64,7 @@ FILL = (
     WITH hooks(position) AS (VALUES (0), (1), (2))
     INSERT INTO hookline_deliveries (delivery_id, run_id, runnable_id, phase, hook, position, status, in_line, fence,
         attempt_count, max_attempts, interruptions, created_at, finished_at)
-    SELECT lower(hex(randomblob(18))), run_id, runnable_id, 'post', 'hook_' || position, position,
+    SELECT uuid7(runs.finished_at), run_id, runnable_id, 'post', 'hook_' || position, position,
         iif(runs.seq % 100 = 0 AND position = 2, 'dead', 'delivered'), 0, 1, 1, 4, 0, runs.finished_at,
         runs.finished_at + 1 + position
     FROM hookline_runs AS runs CROSS JOIN hooks
@@ -74,11 +77,17 @@ FILL = (
 )
 
 
+def _uuid7_of(instant: float) -> str:
+    """An id as if it had been made then."""
+    return f"{uuid.UUID(int=int(instant * 1000) << 80)}"[:14] + uuid7()[14:]
+
+
 def fill(file: Path, deliveries: int) -> None:
     """Write finished runs of the last 30 days, each with three deliveries that ended."""
     runs = deliveries // HOOKS
     values = {"runs": runs, "start": time.time() - 30 * DAY, "step": 30 * DAY / runs, "document": DOCUMENT}
     with closing(sqlite3.connect(file)) as connection:
+        connection.create_function("uuid7", 1, _uuid7_of)
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -500000")
         for statement in FILL:
@@ -93,6 +102,8 @@ class Bench:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.is_drained = False
+        self._settlements: Sequence[Settlement] = ()
 
     async def timed(self, case: str, operation: Callable[[], Awaitable[object]]) -> None:
         """Do something and note how long it took."""
@@ -102,26 +113,26 @@ class Bench:
 
     async def commit_run(self, deliveries: int) -> None:
         """Lock, accept, and, timed, commit a run."""
-        now, run_id = time.time(), str(uuid.uuid4())
+        now, run_id = time.time(), uuid7()
         run = RunRecord(run_id, f"session of {run_id}", None, "agent", "demo", SERVER, now, input="a question")
         await self.storage.lock_session(SessionLock(run.session_id, None, run_id, SERVER, now, history_runs=3))
         await self.storage.accept_run(run, [])
         run.status, run.document, run.finished_at = RunStatus.COMPLETED, DOCUMENT, now
-        rows = [NewDelivery(str(uuid.uuid4()), "post", f"hook_{n}", n, 4) for n in range(deliveries)]
+        rows = [NewDelivery(uuid7(), "post", f"hook_{n}", n, 4) for n in range(deliveries)]
         request = FinishRun(run, True, rows, '{"n":1}', now)
         await self.timed(f"commit of a run with {deliveries} deliveries", partial(self.storage.finish_run, request))
 
-    async def drain(self) -> None:
-        """Claim and settle what is due, 64 at once, until nothing is left."""
-        settlements: Sequence[Settlement] = ()
-        while True:
-            now = time.time() + LATER
-            runs = {settlement.run_id: None for settlement in settlements}
-            request = Exchange(SERVER, now, (), settlements, tuple(runs), scan=True, limit=64)
-            claimed = await self.storage.exchange(request)
-            if not claimed:
-                return
-            settlements = [_settlement(claim) for claim in claimed]
+    async def drain_on(self) -> None:
+        """Settle what was claimed last and claim the next, in one exchange."""
+        runs = {settlement.run_id: None for settlement in self._settlements}
+        now = time.time() + LATER
+        request = Exchange(SERVER, now, (), self._settlements, tuple(runs), scan=True, limit=AT_ONCE)
+        began = time.perf_counter()
+        claimed = await self.storage.exchange(request)
+        if len(claimed) == len(self._settlements) == AT_ONCE:
+            self.seconds[DRAINING].append(time.perf_counter() - began)
+        self._settlements = [_settlement(claim) for claim in claimed]
+        self.is_drained = not claimed
 
     async def claim_and_give_back(self) -> None:
         """Claim 16 that are due, timed, once by the general scan and once leaving a hook apart; give them back."""
@@ -212,27 +223,35 @@ async def prune(storage: Storage) -> None:
 async def compare(small: Storage, large: Storage, rounds: int, runs: int) -> None:
     """Both ledgers, operation by operation in turn, so that what else the machine does befalls both alike."""
     fresh, full = Bench(small), Bench(large)
-    await _in_turn((fresh, full), runs, lambda bench: bench.commit_run(HOOKS))  # to fill the caches
-    await _in_turn((fresh, full), 1, lambda bench: bench.drain())
+    both = (fresh, full)
+    await _in_turn(both, 2 * runs, lambda bench: bench.commit_run(HOOKS))  # to fill the caches
+    await _drain(both)
     fresh.seconds.clear()
     full.seconds.clear()
     for _ in range(rounds):
-        await _in_turn((fresh, full), runs, lambda bench: bench.commit_run(0))
-        await _in_turn((fresh, full), runs, lambda bench: bench.commit_run(HOOKS))
-        await _in_turn((fresh, full), 50, lambda bench: bench.claim_and_give_back())
-        await _in_turn((fresh, full), 50, lambda bench: bench.count())
-        await _in_turn((fresh, full), 1, lambda bench: bench.timed(f"drain of {runs * HOOKS}", bench.drain))
+        await _in_turn(both, runs, lambda bench: bench.commit_run(0))
+        await _in_turn(both, runs, lambda bench: bench.commit_run(HOOKS))
+        await _in_turn(both, 50, lambda bench: bench.claim_and_give_back())
+        await _in_turn(both, 50, lambda bench: bench.count())
+        await _drain(both)
     print(f"{'case':36} {'fresh ms':>9} {'large ms':>9} {'ratio':>6}")
     for case in fresh.seconds:
         one, other = (1000 * statistics.median(bench.seconds[case]) for bench in (fresh, full))
         print(f"{case:36} {one:>9.3f} {other:>9.3f} {other / one:>6.2f}")
     for name, bench in (("fresh", fresh), ("large", full)):
         medians = [statistics.median(bench.seconds[f"commit of a run with {n} deliveries"]) for n in (0, HOOKS)]
-        drained = runs * HOOKS / statistics.median(bench.seconds[f"drain of {runs * HOOKS}"])
+        drained = AT_ONCE / statistics.median(bench.seconds[DRAINING])
         print(
             f"{name}: {HOOKS} deliveries add {1000 * (medians[1] - medians[0]):.3f} ms to a commit, "
             f"{drained:.0f} deliveries/s drained"
         )
+
+
+async def _drain(benches: tuple[Bench, Bench]) -> None:
+    for bench in benches:
+        bench.is_drained = False
+    while not all(bench.is_drained for bench in benches):
+        await _in_turn(benches, 2, lambda bench: bench.drain_on())
 
 
 async def _in_turn(benches: tuple[Bench, Bench], times: int, do: Callable[[Bench], Awaitable[object]]) -> None:

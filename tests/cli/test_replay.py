@@ -91,6 +91,7 @@ def test_replay_whose_hook_fails_says_so(app: CommandLine) -> None:
         (["inline"], "only background hooks can be replayed"),
         (["evaluate", "--runnable", "b"], "there is no agent 'b'"),
         (["evaluate", "--phase", "pre"], "there is no pre-hook 'evaluate'"),
+        (["evaluate", "--since", "99999999d"], "since is no instant in the years 1 to 9999"),
         (["--resume", "x"], "there is no replay x"),
     ],
 )

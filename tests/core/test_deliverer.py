@@ -20,6 +20,7 @@ from hookline.execution.pressure import Pressure
 from hookline.plan import build_plan
 from hookline.policy import Policy
 from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord
+from hookline.testing import ManualClock
 
 DELIVERED = Verdict(DeliveryStatus.DELIVERED, "delivered", 1.0, 0.1)
 
@@ -218,19 +219,19 @@ async def test_stopping_gives_back_what_is_running_and_what_was_claimed_and_not_
     """Nothing that this server claimed stays leased to a server that is gone."""
     ledger, attempts = Ledger(), Attempts()
     attempts.gates["slow"] = asyncio.Event()
-    ledger.claims = [claim("claimed", "slow")]
-    async with delivering(ledger, attempts, concurrency=1, stop_after=0.05) as deliverer:
+    ledger.claims = [claim("first", "slow"), claim("second", "slow")]
+    async with delivering(ledger, attempts, concurrency=2, stop_after=0.05) as deliverer:
 
-        def take_the_only_place(request: Exchange) -> None:
+        def take_a_place(request: Exchange) -> None:
             if request.scan and not attempts.begun:
                 commit(deliverer, "local", "slow")
                 deliverer.hand_over("local")
 
-        ledger.before_answer = take_the_only_place
+        ledger.before_answer = take_a_place
         await eventually(lambda: bool(attempts.begun) and not ledger.claims)
         await asyncio.sleep(0.05)
-        assert attempts.begun == ["local/slow"]
-    assert dict(ledger.settled) == {"local/slow": "released", "claimed/slow": "released"}
+        assert attempts.begun == ["local/slow", "first/slow"]
+    assert dict(ledger.settled) == dict.fromkeys(("local/slow", "first/slow", "second/slow"), "released")
 
 
 async def test_stopping_claims_nothing_more() -> None:
@@ -302,3 +303,104 @@ async def test_stop_ends_although_the_ledger_is_away(monkeypatch: pytest.MonkeyP
         deliverer.hand_over("r")
         await eventually(lambda: bool(attempts.begun))
         await within(10, deliverer.stop(0.05))
+
+
+async def test_what_waited_long_behind_a_slow_hook_is_claimed_like_others() -> None:
+    """Meanwhile somebody may have discarded it, or taken it over: only the ledger knows."""
+    ledger, attempts, clock = Ledger(), Attempts(), ManualClock()
+    attempts.gates["slow"] = asyncio.Event()
+    async with delivering(ledger, attempts, clock=clock) as deliverer:
+        commit(deliverer, "r", "slow", "next", at=clock.time())
+        deliverer.hand_over("r")
+        await eventually(lambda: bool(attempts.begun))
+        clock.advance(RESERVE_SECONDS)
+        attempts.gates["slow"].set()
+        await eventually(lambda: bool(ledger.settled) and deliverer.active == 0)
+        assert attempts.begun == ["r/slow"]
+        (settled,) = [request for request in ledger.exchanges if request.settlements]
+        assert settled.claim_runs == ["r"], "the next of its line is asked for at once"
+
+
+async def test_a_line_that_got_no_place_in_time_is_given_back_and_drain_waits_for_it() -> None:
+    ledger, attempts, clock = Ledger(), Attempts(), ManualClock()
+    attempts.gates["slow"] = asyncio.Event()
+
+    def give_it_again(request: Exchange) -> None:
+        if any((each.delivery_id, each.outcome) == ("r2/plain", "released") for each in request.settlements):
+            ledger.claims = [claim("r2", "plain")]
+
+    ledger.before_answer = give_it_again
+    async with delivering(ledger, attempts, concurrency=1, clock=clock) as deliverer:
+        commit(deliverer, "r1", "slow", at=clock.time())
+        commit(deliverer, "r2", "plain", at=clock.time())
+        deliverer.hand_over("r1")
+        deliverer.hand_over("r2")
+        await eventually(lambda: bool(attempts.begun))
+        clock.advance(RESERVE_SECONDS * 0.8)
+        draining = asyncio.create_task(deliverer.drain())
+        attempts.gates["slow"].set()
+        await within(10, draining)
+    assert attempts.begun == ["r1/slow", "r2/plain"]
+
+
+async def test_drain_waits_for_lines_that_found_no_room_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are due in the ledger when their reservation ends."""
+    monkeypatch.setattr("hookline.execution.lines.MOST_PREPARED", 0)
+    ledger, attempts, clock = Ledger(), Attempts(), ManualClock()
+    async with delivering(ledger, attempts, clock=clock) as deliverer:
+        commit(deliverer, "r", "plain", at=clock.time())
+        deliverer.hand_over("r")
+        draining = asyncio.create_task(deliverer.drain())
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        ledger.claims = [claim("r", "plain")]
+        clock.advance(RESERVE_SECONDS)
+        await within(10, draining)
+    assert attempts.begun == ["r/plain"]
+
+
+async def test_fresh_lines_do_not_keep_out_what_is_due_in_the_ledger() -> None:
+    """While runs come in faster than their hooks are done, what is to be tried again must have its turn all the same."""
+    ledger, attempts, clock = Ledger(), Attempts(), ManualClock()
+    attempts.gates["fresh"] = asyncio.Event()
+    async with delivering(ledger, attempts, concurrency=4, clock=clock) as deliverer:
+        await eventually(lambda: bool(ledger.exchanges))
+
+        def keep_busy() -> None:
+            for number in range(20):
+                commit(deliverer, f"r{len(attempts.begun)}-{number}", "fresh", at=clock.time())
+                deliverer.hand_over(f"r{len(attempts.begun)}-{number}")
+
+        keep_busy()
+        ledger.claims = [claim("old", "plain")]
+        ends_at = time.monotonic() + 10
+        while "old/plain" not in attempts.begun:
+            assert time.monotonic() < ends_at, "it starved"
+            attempts.gates["fresh"].set()
+            keep_busy()
+            await asyncio.sleep(0.01)
+
+
+async def test_a_line_that_stopping_ends_before_it_begins_is_given_back() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        ledger.claims = [claim("r", "plain")]
+        deliverer.wake()
+        while deliverer.active == 0:
+            await asyncio.sleep(0)
+        if not attempts.begun:  # it has its place, and has not taken a step
+            await deliverer.stop(0.0)
+            assert dict(ledger.settled) == {"r/plain": "released"}
+
+
+async def test_drain_of_one_that_stopped_ends() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    async with delivering(ledger, attempts) as deliverer:
+        attempts.gates["slow"] = asyncio.Event()
+        commit(deliverer, "r", "slow")
+        deliverer.hand_over("r")
+        draining = asyncio.create_task(deliverer.drain())
+        await eventually(lambda: bool(attempts.begun))
+        await deliverer.stop(0.05)
+        await within(10, draining)
+        await within(10, deliverer.drain())

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+
+import pytest
+
 from core_support import agent, complete, deliveries_of, drained, serving, stored_run
 from hookline import hook
 from hookline_sql import SqliteDb
 
 ODD = "the file caf\udce9.txt \x00 \ud83d"
 STORED = r"the file caf\udce9.txt \x00 \ud83d"
+
+
+@pytest.fixture(autouse=True)
+def unheard(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the text as it was raised, which the processes of pytest-xdist cannot send to each other."""
+    caplog.set_level(logging.CRITICAL, "hookline")
 
 
 @hook(run_in_background=True, retries=0)

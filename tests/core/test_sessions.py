@@ -120,7 +120,7 @@ async def test_on_busy_reject_raises(db: SqliteDb, *, stream: bool) -> None:
         assert (await finished(agent_os.start_run(rejecting, "hi", session_id="s"))).status is RunStatus.COMPLETED
 
 
-async def hold(agent_os: AgentOS) -> None:
+async def hold_elsewhere(agent_os: AgentOS) -> None:
     """Another process, which lives, holds the session `s` for a run."""
     await agent_os.storage.beat(replace(this_server(), server_id="another server"))
     lock = SessionLock("s", None, "another run", "another server", time.time())
@@ -130,7 +130,7 @@ async def hold(agent_os: AgentOS) -> None:
 async def test_on_busy_reject_raises_if_another_process_holds_the_session_too(db: SqliteDb) -> None:
     rejecting = agent(on_busy="reject")
     async with serving(rejecting, db=db) as agent_os:
-        await hold(agent_os)
+        await hold_elsewhere(agent_os)
         refused = agent_os.start_run(rejecting, "hi", session_id="s")
         with pytest.raises(SessionBusyError, match="'s'"):
             await finished(refused)
@@ -140,7 +140,7 @@ async def test_on_busy_reject_raises_if_another_process_holds_the_session_too(db
 async def test_a_session_that_another_process_holds_is_waited_for(db: SqliteDb) -> None:
     served = agent()
     async with serving(served, db=db) as agent_os:
-        await hold(agent_os)
+        await hold_elsewhere(agent_os)
         run = agent_os.start_run(served, "hi", session_id="s")
         await asyncio.sleep(0.05)
         assert not run.is_finished
@@ -151,7 +151,7 @@ async def test_a_session_that_another_process_holds_is_waited_for(db: SqliteDb) 
 async def test_a_run_that_waits_for_another_process_can_be_cancelled(db: SqliteDb) -> None:
     served = agent()
     async with serving(served, db=db) as agent_os:
-        await hold(agent_os)
+        await hold_elsewhere(agent_os)
         run = agent_os.start_run(served, "hi", session_id="s")
         await asyncio.sleep(0.03)
         assert run.cancel()

@@ -85,7 +85,7 @@ def log_request(run_input: RunInput, dependencies: dict[str, object]) -> None: .
 async def notify() -> None: ...
 
 
-@hook(run_in_background=True, retries=0, on=("completed", "failed"))
+@hook(run_in_background=True, retries=0, circuit_threshold=0, on=("completed", "failed"))
 def is_soon_dead() -> None:
     raise RuntimeError("failed on purpose")
 

@@ -23,6 +23,7 @@ from hookline import (
     hook,
     hookimpl,
 )
+from hookline.api_keys import ApiKeys, hash_key
 from hookline.testing import ScriptedModel
 from http_server import Serve, Served, problem
 
@@ -77,6 +78,21 @@ def test_holder_of_a_key_acts_for_anybody(serve: Serve) -> None:
         assert client.run_agent(user_id=user, session_id="s").json()["user_id"] == user
     assert client.run_agent().json()["user_id"] is None
     assert len(client.items("/sessions")) == 2
+
+
+@pytest.mark.parametrize("shown", ["first-key", "second-key", "third-key", "x", ""])
+def test_comparing_takes_as_long_for_every_key(monkeypatch: pytest.MonkeyPatch, shown: str) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr("hookline.api_keys.hmac.compare_digest", compare)
+    keys = ApiKeys(map(hash_key, ("first-key", "second-key", "third-key")))
+    assert keys.hold(shown.encode()) is shown.endswith("-key")
+    assert len(compared) == 3, "it looks on after the one that fits"
+    assert {len(digest) for pair in compared for digest in pair} == {32}
 
 
 def test_keys_from_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,13 +30,24 @@ def chunks(size: int) -> Iterator[bytes]:
 
 def test_body_that_is_too_large(serve: Serve) -> None:
     client = serve(max_body_size=10_000)
-    declared = {"content": b"message=" + b"a" * 20_000}
-    chunked = {"content": chunks(20_000)}
-    as_json = {"content": json.dumps({"message": "a" * 20_000})}
-    for body, headers in ((declared, FORM), (chunked, FORM), (as_json, {"content-type": "application/json"})):
+    declared: dict[str, Any] = {"content": b"message=" + b"a" * 20_000}
+    chunked: dict[str, Any] = {"content": chunks(20_000)}
+    as_json: dict[str, Any] = {"content": json.dumps({"message": "a" * 20_000})}
+    upload: dict[str, Any] = {"files": {"message": ("a.txt", b"a" * 20_000)}}
+    in_json = {"content-type": "application/json"}
+    for body, headers in ((declared, FORM), (chunked, FORM), (as_json, in_json), (upload, {})):
         with untouched(client):
             refusal = problem(client.post(RUNS, headers=headers, **body), 413, "body-too-large")
             assert fields_of(refusal) == ["body"]
+
+
+def test_declared_size_is_refused_before_the_body_comes(serve: Serve) -> None:
+    client = serve(max_body_size=1000)
+    with untouched(client):
+        response = exchange(
+            client, b"POST /agents/demo/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n"
+        )
+        assert fields_of(problem(response, 413, "body-too-large")) == ["body"]
 
 
 def test_compressed_body_is_never_unpacked(serve: Serve) -> None:
@@ -68,6 +79,24 @@ def test_wrong_method(refusing: Served, method: str) -> None:
     assert response.headers["allow"] == "POST"
 
 
+OTHERS = ("POST /deliveries/x/discard", "POST /deliveries/x/redrive", "POST /runs/x/cancel")
+
+
+@pytest.mark.parametrize("operation", OTHERS)
+def test_bodies_of_other_operations(refusing: Served, operation: str) -> None:
+    method, path = operation.split()
+    field = "color" if "discard" not in path else "reason"
+    wrong = {"color": "red"} if field == "color" else {"reason": " "}
+    assert fields_of(problem(refusing.request(method, path, data=wrong), 422, "invalid-request")) == [field]
+    assert fields_of(problem(refusing.request(method, path, json=wrong), 422, "invalid-request")) == [field]
+    broken: dict[str, Any] = {"content": b"{", "headers": {"content-type": "application/json"}}
+    assert fields_of(problem(refusing.request(method, path, **broken), 422, "invalid-request")) == ["body"]
+    text: dict[str, Any] = {"content": b"a", "headers": {"content-type": "text/plain"}}
+    assert fields_of(problem(refusing.request(method, path, **text), 415, "unsupported-media-type")) == ["content-type"]
+    large: dict[str, Any] = {"content": b"a" * 1_100_000, "headers": FORM}
+    assert fields_of(problem(refusing.request(method, path, **large), 413, "body-too-large")) == ["body"]
+
+
 @pytest.mark.parametrize("agent", ["nobody", "%00", "a%0Ab", "a" * 5000, "..%5C..", "%FF"])
 def test_unknown_agent(refusing: Served, agent: str) -> None:
     response = refusing.post(f"/agents/{agent}/runs", data={"message": "a"})
@@ -75,7 +104,8 @@ def test_unknown_agent(refusing: Served, agent: str) -> None:
 
 
 def test_path_separator_in_an_id_is_another_path(refusing: Served) -> None:
-    problem(refusing.post("/agents/a%2Fb/runs", data={"message": "a"}), 404, "not-found")
+    refusal = problem(refusing.post("/agents/a%2Fb/runs", data={"message": "a"}), 404, "not-found")
+    assert fields_of(refusal) == ["path"]
 
 
 @pytest.mark.parametrize(("count", "size"), [(10_000, 1), (10_000, 30), (201, 1), (1, 500_000)])

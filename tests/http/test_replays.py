@@ -105,6 +105,8 @@ def test_slow_replay_is_paused_resumed_and_cancelled(client: Served, evaluation:
         ({"hook": "evaluate", "runnable": "nobody"}, "runnable"),
         ({"hook": "evaluate", "status": "running"}, "status"),
         ({"hook": "evaluate", "since": "yesterday"}, "since"),
+        ({"hook": "evaluate", "since": "0001-01-01T00:00:00+14:00"}, "since"),
+        ({"hook": "evaluate", "until": "9999-12-31T23:59:59-14:00"}, "until"),
         ({"hook": "evaluate", "since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "since"),
         ({"hook": "evaluate", "max_per_second": 0}, "max_per_second"),
         ({"hook": "evaluate", "max_per_second": "NaN"}, "max_per_second"),

@@ -112,6 +112,40 @@ FORMS: list[tuple[str | bytes, list[str]]] = [
 ]
 
 
+OBJECTS = ("metadata", "session_state", "dependencies")
+IDS = ("session_id", "user_id")
+FORMS += [
+    (f"message=a&{name}={text}", [name]) for name in OBJECTS for text in ("", "{", "[1]", "1", '"a"', "null", "NaN")
+]
+FORMS += [(f"message=a&{name}={{}}&{name}={{}}", [name]) for name in OBJECTS]
+FORMS += [(f"message=a&{name}=%FF", [name]) for name in (*OBJECTS, *IDS, "stream", "background")]
+FORMS += [
+    (f"message=a&{name}={text}", [name])
+    for name in IDS
+    for text in (
+        "",
+        "+",
+        "..",
+        ".",
+        "a/b",
+        "a%5Cb",
+        "a%00b",
+        "a%0Ab",
+        "a%0D",
+        "a%1Bb",
+        "a%7F",
+        "%E2%80%AE",
+        "a+b",
+        "a" * 257,
+    )
+]
+FORMS += [
+    (f"message=a&{name}={word}", [name]) for name in ("stream", "background") for word in ("", "banana", "2", "null")
+]
+FORMS += [("message=&stream=true", ["message"]), ("message=a&stream=true&metadata={", ["metadata"])]
+FORMS += [("message=&background=true", ["message"]), ("message=a&background=true&user_id=a/b", ["user_id"])]
+
+
 @pytest.mark.parametrize(("body", "fields"), FORMS)
 def test_forms_that_are_refused(refusing: Served, body: str | bytes, fields: list[str]) -> None:
     assert wrong_fields(post(refusing, body)) == fields
@@ -142,6 +176,23 @@ JSONS: list[tuple[Any, list[str]]] = [
 ]
 
 
+NO_TEXTS: list[Any] = ["", " ", "\n\t\u2003", False, {}, 1.5]
+NO_OBJECTS: list[Any] = ["{}", [], [{}], 1, True, ""]
+NO_IDS: list[Any] = ["", "a/b", "a\x00", "\ud800", "a" * 257, 1, []]
+NO_BOOLEANS: list[Any] = ["yes", 0, 1, [], {}]
+JSONS += [({"message": text}, ["message"]) for text in NO_TEXTS]
+JSONS += [({"message": "a", name: value}, [name]) for name in OBJECTS for value in NO_OBJECTS]
+JSONS += [({"message": "a", name: {"b": [{"c\x00": 1}]}}, [name]) for name in OBJECTS]
+JSONS += [({"message": "a", name: value}, [name]) for name in IDS for value in NO_IDS]
+JSONS += [({"message": "a", name: value}, [name]) for name in ("stream", "background") for value in NO_BOOLEANS]
+JSONS += [
+    ({"message": "a", "color": "red"}, ["color"]),
+    ({"message": "a", "stream": True, "background": True}, ["background", "stream"]),
+    ({"message": "", "metadata": 1, "user_id": "a b", "color": None}, ["color", "message", "metadata", "user_id"]),
+    ('{"message": "a", "metadata": ' + '{"a":' * 101 + "1" + "}" * 102, ["body"]),
+]
+
+
 @pytest.mark.parametrize(("body", "fields"), JSONS)
 def test_json_that_is_refused(refusing: Served, body: Any, fields: list[str]) -> None:
     content = body if isinstance(body, str | bytes) else json.dumps(body)
@@ -160,6 +211,28 @@ MULTIPARTS: list[tuple[bytes, list[str]]] = [
 ]
 
 
+MULTIPARTS += [
+    (multipart(('name="stream"', b"false")), ["message"]),
+    (multipart(('name="message"', b"")), ["message"]),
+    (multipart(('name="message"', b" \r\n ")), ["message"]),
+    (multipart(('name="message"', b"a\x00")), ["message"]),
+    (multipart(('name="message"', b"a"), ('name="color"', b"red")), ["color"]),
+    (multipart(('name="message"', b"a"), ('name="stream"', b"banana")), ["stream"]),
+    (multipart(('name="message"', b"a"), ('name="session_id"', b"a\nb")), ["session_id"]),
+    (multipart(('name="message"\r\nContent-Transfer-Encoding: nonsense', b"a")), ["body"]),
+    (multipart(("", b"a")), ["body"]),
+]
+MULTIPARTS += [
+    (multipart(('name="message"', b"a"), (f'name="{name}"; filename="f"', b"{}")), [name])
+    for name in (*OBJECTS, *IDS, "stream", "background")
+]
+MULTIPARTS += [
+    (multipart(('name="message"', b"a"), (f'name="{name}"', text)), [name])
+    for name in OBJECTS
+    for text in (b"{", b"[1]", b"")
+]
+
+
 @pytest.mark.parametrize(("body", "fields"), MULTIPARTS)
 def test_multipart_that_is_refused(refusing: Served, body: bytes, fields: list[str]) -> None:
     assert wrong_fields(post(refusing, body, "multipart/form-data; boundary=B")) == fields
@@ -174,7 +247,8 @@ def test_multipart_without_a_boundary(refusing: Served) -> None:
     ["text/plain", "application/xml", f"{FORM}; charset=latin-1", "application/json; charset=utf-16", None],
 )
 def test_media_types_that_are_refused(refusing: Served, content_type: str | None) -> None:
-    problem(post(refusing, "message=a", content_type), 415, "unsupported-media-type")
+    body = problem(post(refusing, "message=a", content_type), 415, "unsupported-media-type")
+    assert [error["field"] for error in body["errors"]] == ["content-type"]
 
 
 def test_content_encoding_is_refused(refusing: Served) -> None:

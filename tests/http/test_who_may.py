@@ -234,6 +234,20 @@ def test_own_things_are_listed_and_nothing_else(world: World) -> None:
     assert [each["session_id"] for each in world.items(ADMIN, "GET /sessions?user_id=alice")] == ["s"]
 
 
+def test_no_filter_shows_what_is_somebody_elses(world: World) -> None:
+    document = world.client.get("/openapi.json", headers=ALICE).json()
+    values = {"user_id": "alice", "run_id": world.run["run_id"], "hook": "breaks", "runnable": "demo", "status": "dead"}
+    asked = 0
+    for path, operations in document["paths"].items():
+        if "{" in path or "403" in operations.get("get", {"responses": {"403": {}}})["responses"]:
+            continue
+        for name in {parameter["name"] for parameter in operations["get"].get("parameters", ())} & values.keys():
+            assert world.client.get(path, params={name: values[name]}, headers=ALICE).json()["items"], (path, name)
+            assert world.client.get(path, params={name: values[name]}, headers=BOB).json()["items"] == [], (path, name)
+            asked += 1
+    assert asked >= 6
+
+
 def test_user_of_the_form_is_overridden(world: World) -> None:
     assert run_as(world.client, BOB, user_id="alice").json()["user_id"] == "bob"
     run = world.client.post("/agents/demo/runs", json={"message": "a", "user_id": "alice"}, headers=BOB).json()

@@ -20,6 +20,11 @@ def first_starts(server: ServerProcess, run_id: str) -> list[str]:
     return list(dict.fromkeys(starts))
 
 
+def settled(server: ServerProcess) -> int:
+    """How many deliveries the ledger knows to be delivered."""
+    return sum(row["status"] == "delivered" for row in server.deliveries())
+
+
 def test_killed_between_the_commit_and_the_response(serve: Serve, stub: StubProcess) -> None:
     server = serve("three", KILL_AFTER_COMMIT="1")
     with pytest.raises(httpx2.TransportError):
@@ -39,6 +44,7 @@ def test_killed_inside_the_second_of_three_hooks(serve: Serve, stub: StubProcess
     server = serve("hold-second")
     run_ids = [server.post_run().raise_for_status().json()["run_id"] for _ in range(5)]
     wait_until(lambda: len(server.events(hook="hook-2", event="start")) == 5, what="the second hooks' start")
+    wait_until(lambda: settled(server) == 5, what="the first hooks' being settled")
     server.kill()
     (server.directory / "go").touch()
 

@@ -6,7 +6,6 @@ ledger with whatever version is installed, so the next revision's file is made i
 
 from __future__ import annotations
 
-import re
 import shutil
 import sqlite3
 from contextlib import ExitStack, closing
@@ -20,6 +19,7 @@ from hookline_sql import SqliteDb, schema
 from sql.builders import ME, NOW, OTHER, Server, completed, ids_of, new_run, server_of, settlement_of, statuses
 from sql.filled import RUNS, fill
 from sql.other_process import ended, line_of, start, tell
+from sql.tables import objects_of
 
 DATA = Path(__file__).with_name("data")
 OLD_FILES = sorted(DATA.glob("revision_*.db"))
@@ -49,13 +49,6 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> SqliteDb:
     return SqliteDb(shutil.copy(request.param, tmp_path / "ledger.db"), synchronous="NORMAL")
 
 
-def _objects(file: Path) -> dict[str, str]:
-    """All tables and indexes, with their SQL."""
-    with closing(sqlite3.connect(file)) as connection:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        return {name: re.sub(r"\s*,\s*", ", ", re.sub(r"\s+", " ", sql)) for name, sql in rows}
-
-
 def _revision(file: Path) -> str:
     with closing(sqlite3.connect(file)) as connection:
         (revision,) = connection.execute("SELECT version_num FROM hookline_alembic_version").fetchone()
@@ -82,9 +75,9 @@ def test_an_old_ledger_is_kept() -> None:
 async def test_upgraded_schema_is_that_of_a_fresh_ledger(old: SqliteDb, tmp_path: Path) -> None:
     fresh = SqliteDb(tmp_path / "fresh.db")
     await fresh.open().close()
-    assert _objects(old.file) != _objects(fresh.file)
+    assert objects_of(old.file) != objects_of(fresh.file)
     await old.open().close()
-    assert _objects(old.file) == _objects(fresh.file)
+    assert objects_of(old.file) == objects_of(fresh.file)
     assert _columns(old.file) == _columns(fresh.file)
     assert _revision(old.file) == _revision(fresh.file) == schema.HEAD
 

@@ -33,6 +33,7 @@ from hookline_sql.sessions import Sessions
 from hookline_sql.statements import PENDING, Prepared
 from hookline_sql.stats import Statistics
 from sql.builders import commit_run, statuses
+from sql.tables import objects_of
 
 NEXT_REVISION = f'''
 """A step for a test."""
@@ -50,13 +51,6 @@ def upgrade() -> None:
 '''
 
 
-def _objects(file: Path) -> dict[str, str]:
-    """All tables and indexes, with their SQL."""
-    with closing(sqlite3.connect(file)) as connection:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        return {name: re.sub(r"\s*,\s*", ", ", re.sub(r"\s+", " ", sql)) for name, sql in rows}
-
-
 def _connect(file: Path) -> Connection:
     return make_engine(file, synchronous="NORMAL", busy_timeout=5).connect()
 
@@ -68,7 +62,7 @@ async def test_migrations_and_metadata_make_the_same_schema(tmp_path: Path) -> N
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         upgrade.upgrade(connection, "some_")
         connection.commit()
-    assert _objects(tmp_path / "in_steps.db") == _objects(at_once.file)
+    assert objects_of(tmp_path / "in_steps.db") == objects_of(at_once.file)
     storage = SqliteDb(tmp_path / "in_steps.db", table_prefix="some_", migrate="check").open()
     await commit_run(storage, 2)
     await storage.close()
@@ -101,7 +95,7 @@ async def test_older_database_is_brought_up_to_date(database: SqliteDb, request:
     storage = database.open()
     assert await statuses(storage) == ["pending", "waiting"]
     await storage.close()
-    assert "color" in _objects(database.file)["hookline_runs"]
+    assert "color" in objects_of(database.file)["hookline_runs"]
     await SqliteDb(database.file, migrate="check").open().close()
 
 
@@ -109,13 +103,13 @@ async def test_failing_migration_changes_nothing(
     database: SqliteDb, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     await database.open().close()
-    before = _objects(database.file)
+    before = objects_of(database.file)
     request.getfixturevalue("newer_hookline")
     script = tmp_path / "migrations" / "versions" / "9000_color.py"
     script.write_text(script.read_text() + "    op.add_column('nowhere', sa.Column('color', sa.Text))\n")
     with pytest.raises(StorageError, match="nowhere"):
         database.open()
-    assert _objects(database.file) == before
+    assert objects_of(database.file) == before
 
 
 @pytest.mark.parametrize("revision", ["0003", "9999", "banana"])
@@ -138,7 +132,7 @@ def test_check_makes_no_tables(database: SqliteDb) -> None:
     database.file.touch()
     with pytest.raises(StorageError, match="missing or older"):
         checked.open()
-    assert _objects(database.file) == {}
+    assert objects_of(database.file) == {}
 
 
 # query plans

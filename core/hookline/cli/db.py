@@ -9,7 +9,7 @@ import click
 
 from hookline.cli.ledgers import ask, find_ledger, ledger_options
 from hookline.cli.output import json_option, print_json
-from hookline.cli.times import Span
+from hookline.cli.times import read_span
 from hookline.errors import ConfigurationError
 from hookline.storage import Prune, Upgradable
 
@@ -37,9 +37,11 @@ def upgrade(reference: str | None, database: str | None, as_json: bool) -> None:
 
 
 @db.command()
-@click.option("--older-than", type=Span(), metavar="SPAN", help="Delivered and discarded deliveries: 30d.")
-@click.option("--dead-older-than", type=Span(), metavar="SPAN", help="Dead deliveries: 90d.")
-@click.option("--runs-older-than", type=Span(), metavar="SPAN", help="Runs, with their deliveries and sessions: 365d.")
+@click.option("--older-than", callback=read_span, metavar="SPAN", help="Delivered and discarded deliveries: 30d.")
+@click.option("--dead-older-than", callback=read_span, metavar="SPAN", help="Dead deliveries: 90d.")
+@click.option(
+    "--runs-older-than", callback=read_span, metavar="SPAN", help="Runs, with their deliveries and sessions: 365d."
+)
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @ledger_options
 @json_option

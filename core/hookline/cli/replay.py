@@ -14,7 +14,7 @@ from hookline.agent_os import AgentOS
 from hookline.cli.ledgers import ask, find_ledger, ledger_options
 from hookline.cli.loading import app_option, find_app, plugins_option, required_app
 from hookline.cli.output import json_option, print_fields, print_json, print_listing
-from hookline.cli.times import Instant
+from hookline.cli.times import read_instant
 from hookline.errors import ConfigurationError, HooklineError
 from hookline.replays import PHASES, replay_document
 from hookline.runs import FINISHED_STATUSES
@@ -36,8 +36,10 @@ _LOOK_SECONDS = 0.2
 
 @click.command()
 @click.argument("hook", required=False)
-@click.option("--since", type=Instant(), metavar="TIME", help="Runs that finished then or later: 24h, 2026-11-01.")
-@click.option("--until", type=Instant(), metavar="TIME", help="Runs that finished before; default: now.")
+@click.option(
+    "--since", callback=read_instant, metavar="TIME", help="Runs that finished then or later: 24h, 2026-11-01."
+)
+@click.option("--until", callback=read_instant, metavar="TIME", help="Runs that finished before; default: now.")
 @click.option("--runnable", "runnables", multiple=True, metavar="ID", help="Only runs of this agent; may be repeated.")
 @click.option(
     "--status",

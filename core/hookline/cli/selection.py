@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hookline.cli.output import print_json
-from hookline.cli.times import Span
+from hookline.cli.times import read_span
 from hookline.storage import DeliveryFilter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,8 +20,8 @@ _FILTERS = (
     click.option("--runnable", metavar="ID", help="Only those of this agent."),
     click.option("--user", "user_id", metavar="ID", help="Only those of this user's runs."),
     click.option("--replay", "replay_id", metavar="REPLAY_ID", help="Only those that this replay made."),
-    click.option("--older-than", type=Span(), metavar="SPAN", help="Only those made before: 15m, 2h, 30d."),
-    click.option("--newer-than", type=Span(), metavar="SPAN", help="Only those made since: 15m, 2h, 30d."),
+    click.option("--older-than", callback=read_span, metavar="SPAN", help="Only those made before: 15m, 2h, 30d."),
+    click.option("--newer-than", callback=read_span, metavar="SPAN", help="Only those made since: 15m, 2h, 30d."),
 )
 
 

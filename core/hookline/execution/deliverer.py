@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import takewhile
 
 from hookline.clock import Clock
 from hookline.deliveries import FINAL_STATUSES, Delivery, DeliveryStatus
@@ -78,6 +79,8 @@ class Deliverer:
         self._queue: deque[Line] = deque()
         self._active: dict[asyncio.Task[None], Line] = {}
         self._begun: dict[str, Row] = {}
+        self._starts_in_doubt = False
+        self._claims_in_doubt = False
         self._outbox: deque[tuple[Line, Row]] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -86,6 +89,7 @@ class Deliverer:
         self._careful = False
         self._lone: Line | None = None
         self._draining = 0
+        self._left_until = float("-inf")
         self._stopping = False
         self._closed = False
         self._context = contextvars.copy_context()  # no run's: what one run set must not reach another's deliveries
@@ -100,7 +104,9 @@ class Deliverer:
         rows = [Row(delivery_of(run, row), fence=0, taken=False) for row in deliveries if row.due_at is None]
         if rows:
             ago = max(0.0, self._clock.time() - now)
-            self._prepared.put(Line(run, rows, reserved_from=self._clock.monotonic() - ago))
+            line = Line(run, rows, reserved_from=self._clock.monotonic() - ago)
+            if not self._prepared.put(line):
+                self._left_until = max(self._left_until, line.reserved_from + RESERVE_SECONDS)
 
     def hand_over(self, run_id: str) -> None:
         """The response was handed over: its line may start."""
@@ -136,15 +142,16 @@ class Deliverer:
     async def drain(self) -> None:
         """Wait until nothing is under way here and nothing that is due is left in the ledger.
 
-        What is due later (a backoff, a delay, a hook that is paused) is not waited for.
+        What is due later (a backoff, a delay, a hook that is paused) is not waited for. It ends when this stops, too.
         """
         self._draining += 1
         try:
-            while True:
+            while not self._closed:
                 self._idle.clear()
+                looked_at = self._clock.monotonic()
                 self.wake()
                 await self._idle.wait()
-                if not self._prepared:
+                if not self._prepared and looked_at >= self._left_until:
                     return
                 await asyncio.sleep(0.01)
         finally:
@@ -161,6 +168,7 @@ class Deliverer:
         while self._active and (left := ends_at - time.monotonic()) > 0:
             await asyncio.wait(self._active, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         self._closed = True
+        self._idle.set()
         for line in self._queue:
             if line.claimed:
                 self._give_back(line)
@@ -186,12 +194,24 @@ class Deliverer:
                 self._prepared.let_go(line)
             if self._is_reserved(line):
                 self._start_line(line)
+            else:
+                self._give_back(line)
         self._wake.set()
 
     def _may_start(self, line: Line) -> bool:
         if self._lone is not None and self._lone.started:
             return False
-        return not self._active if line.alone else len(self._active) < self._concurrency
+        if line.alone:
+            return not self._active
+        kept = 0 if line.claimed else self._kept_places
+        return len(self._active) < self._concurrency - kept
+
+    @property
+    def _kept_places(self) -> int:
+        """How many places are not for fresh lines, because it is time to look what else is due."""
+        if self._stopping or self._lone is not None or time.monotonic() < self._scan_at:
+            return 0
+        return max(1, self._concurrency // 4)
 
     def _is_reserved(self, line: Line) -> bool:
         """Whether the line is this server's own: claimed, or just committed here; others are claimed first."""
@@ -207,21 +227,33 @@ class Deliverer:
         task.add_done_callback(self._line_done)
 
     def _line_done(self, task: asyncio.Task[None]) -> None:
-        if self._active.pop(task) is self._lone:
+        line = self._active.pop(task)
+        if line is self._lone:
             self._lone = None
+        if task.cancelled() and line.rows[0].verdict is None:  # before its first step
+            self._give_back(line)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a line of deliveries ended badly: %s", error, exc_info=error)
         self._start_lines()
 
     async def _run_line(self, line: Line) -> None:
-        for row in line.rows:
+        for row in list(line.rows):
             row.verdict = await self._attempt(line, row)
+            if not self._is_reserved(line):
+                self._leave_what_follows(line, row)
             self._settle(line, row)
-            if row.verdict is RELEASED:
+            if row.verdict is RELEASED or row is line.rows[-1]:
                 break
         if line.unsettled:
             line.settled.clear()
             await line.settled.wait()
+
+    @staticmethod
+    def _leave_what_follows(line: Line, row: Row) -> None:
+        """Leave the rest of a line to the ledger: meanwhile somebody may have discarded it, or taken it over."""
+        if row is not line.rows[-1]:
+            del line.rows[line.rows.index(row) + 1 :]
+            line.claimed = True
 
     async def _attempt(self, line: Line, row: Row) -> Verdict:
         if (verdict := self._let_in(line, row)) is not None:
@@ -286,7 +318,8 @@ class Deliverer:
             if self._gates.reopen():
                 self._scan_at = 0.0
             self._asked_since = False
-            batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), MOST_PER_EXCHANGE))]
+            most = 0 if self._starts_in_doubt else MOST_PER_EXCHANGE
+            batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), most))]
             request, begun = self._compose(batch)
             if request is None:
                 continue
@@ -299,11 +332,14 @@ class Deliverer:
                     exc_info=None if isinstance(error, StorageError) else error,
                 )
                 self._outbox.extendleft(reversed(batch))
-                self._begun.update({row.delivery.delivery_id: row for row in begun if row.verdict is None})
+                self._begun.update({row.delivery.delivery_id: row for row in begun})
+                self._starts_in_doubt = bool(begun)  # they may be stored: what comes of them is told at a known fence
+                self._claims_in_doubt |= request.limit > 0
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, POLL_SECONDS * 2)
                 continue
             delay = 0.1
+            self._starts_in_doubt = self._claims_in_doubt = False
             self._stored(batch, begun)
             self._take(claimed, request)
             has_work = self._active or self._queue or self._outbox or self._begun
@@ -334,7 +370,7 @@ class Deliverer:
         ended = [line for line, row in batch if row is line.rows[-1] and row.verdict is not RELEASED]
         free = 0 if self._stopping else self._free_slots(sum(line.started for line in ended))
         scan = free > 0 and (time.monotonic() >= self._scan_at or self._nothing_here(batch))
-        if not (begun or settlements or scan):
+        if not (begun or settlements or scan or self._claims_in_doubt):
             return None, begun
         apart, rooms = self._gates.claims() if scan else ((), {})
         return (
@@ -348,14 +384,27 @@ class Deliverer:
                 limit=min(free, 1) if self._careful else free,
                 apart=apart,
                 claim_hooks=rooms,
+                held=self._held(batch, begun) if self._claims_in_doubt else None,
             ),
             begun,
         )
 
+    def _held(self, batch: list[tuple[Line, Row]], begun: list[Row]) -> set[str]:
+        """All deliveries that are on their way here."""
+        rows = [row for line in (*self._active.values(), *self._queue) for row in line.rows]
+        rows += [row for _, row in (*batch, *self._outbox)] + begun
+        return {row.delivery.delivery_id for row in rows}
+
     def _free_slots(self, ending: int) -> int:
         if self._lone is not None:
             return 0
-        return max(0, self._concurrency - len(self._active) - len(self._queue) + ending)
+        free = self._concurrency - len(self._active) + ending
+        return max(0, free - len(self._queue), min(free, self._kept_places) - self._claimed_in_queue)
+
+    @property
+    def _claimed_in_queue(self) -> int:
+        """How many claimed lines wait for a place: they are before the fresh ones."""
+        return sum(1 for _ in takewhile(lambda line: line.claimed, self._queue))
 
     def _nothing_here(self, batch: Collection[object]) -> bool:
         """Whether somebody who drains waits for the ledger's word alone."""
@@ -376,9 +425,10 @@ class Deliverer:
 
     def _take(self, claimed: list[ClaimedDelivery], request: Exchange) -> None:
         if request.scan:
-            self._prepared.drop(self._clock.monotonic())
-            self._gates.claimed(dict(request.claim_hooks), (claim.delivery.key for claim in claimed))
-            if len(claimed) >= request.limit:
+            self._drop_prepared()
+            is_all = len(claimed) < request.limit
+            self._gates.claimed(dict(request.claim_hooks), (claim.delivery.key for claim in claimed), is_all=is_all)
+            if not is_all:
                 self.wake()
             elif not self._asked_since:
                 self._scan_at = time.monotonic() + POLL_SECONDS
@@ -395,5 +445,10 @@ class Deliverer:
                 self._settle(line, row)
             else:
                 self._lone = line if line.alone else self._lone
-                self._queue.append(line)
+                self._queue.insert(self._claimed_in_queue, line)
         self._start_lines()
+
+    def _drop_prepared(self) -> None:
+        now = self._clock.monotonic()
+        if self._prepared.drop(now):
+            self._left_until = max(self._left_until, now)

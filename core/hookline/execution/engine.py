@@ -304,17 +304,17 @@ class Engine:
 
     async def _commit(self, run: LiveRun) -> None:
         request = self._finish_request(run, accepted=run.is_accepted)
+        was_ours = run.server_id is None  # another's background pre-hooks are in the ledger only; the sweep tries again
         try:
             stored = await self._storage.finish_run(request)
         except StorageError as error:
-            if run.is_accepted:
+            if run.is_accepted and was_ours:
                 self._repair(run, error)
-            else:
+            elif was_ours:
                 self._keep_trying(run)
             raise
         if not stored:
             raise RunLostError(f"run {run.run_id} was taken over by another server")
-        was_ours = run.server_id is None  # of another server's run the background pre-hooks are in the ledger only
         line = [*run.pre_deliveries, *request.deliveries]
         if self._parts.lines is not None and line and was_ours:
             self._parts.lines.line_committed(request.run, line, request.now)

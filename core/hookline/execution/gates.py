@@ -210,13 +210,17 @@ class Gates:
                     rooms[key] = int(room)
         return apart, rooms
 
-    def claimed(self, rooms: dict[HookKey, int], keys: Iterable[HookKey]) -> None:
-        """Take note of what a claim gave for these rooms: a hook that did not fill its room has nothing more."""
+    def claimed(self, rooms: dict[HookKey, int], keys: Iterable[HookKey], *, is_all: bool) -> None:
+        """Take note of what a claim gave for these rooms.
+
+        `is_all`: it was not cut short, so a hook that did not fill its room has nothing more.
+        """
         counts: dict[HookKey, int] = {}
         for key in keys:
             counts[key] = counts.get(key, 0) + 1
         for key, room in rooms.items():
-            self._gates[key].wanted = counts.get(key, 0) >= room
+            gate = self._gates[key]
+            gate.wanted = counts.get(key, 0) >= room or (gate.wanted and not is_all)
 
     def reopen(self) -> bool:
         """Let one attempt through each open circuit whose time it is; whether there is one."""

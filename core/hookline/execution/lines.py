@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Protocol
 
 from hookline.deliveries import Delivery
@@ -85,12 +86,14 @@ class Prepared:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def put(self, line: Line) -> None:
-        """Keep a line, if there is room for it; otherwise it is found in the ledger."""
-        if self._lines < MOST_PREPARED and self._size + line.size <= MOST_PREPARED_SIZE:
-            self._waiting[line.run.run_id] = line
-            self._lines += 1
-            self._size += line.size
+    def put(self, line: Line) -> bool:
+        """Keep a line, if there is room for it; otherwise it is found in the ledger. Returns whether it is kept."""
+        if self._lines >= MOST_PREPARED or self._size + line.size > MOST_PREPARED_SIZE:
+            return False
+        self._waiting[line.run.run_id] = line
+        self._lines += 1
+        self._size += line.size
+        return True
 
     def take(self, run_id: str) -> Line | None:
         """The line of a run whose response was handed over; it counts until it is let go."""
@@ -101,13 +104,13 @@ class Prepared:
         self._lines -= 1
         self._size -= line.size
 
-    def drop(self, now: float) -> None:
-        """Forget lines that nobody handed over in time: they are due in the ledger for all."""
-        for run_id, line in list(self._waiting.items()):
-            if now - line.reserved_from < RESERVE_SECONDS:
-                return
-            del self._waiting[run_id]
+    def drop(self, now: float) -> bool:
+        """Forget lines that nobody handed over in time: they are due in the ledger for all. Whether there were any."""
+        old = list(takewhile(lambda line: now - line.reserved_from >= RESERVE_SECONDS, self._waiting.values()))
+        for line in old:
+            del self._waiting[line.run.run_id]
             self.let_go(line)
+        return bool(old)
 
     def clear(self) -> None:
         """Forget all."""

@@ -12,8 +12,9 @@
 **An AgentOS under test**: with hookline installed, pytest has the fixtures `agent_os` (a `RunningAgentOS`), `client`,
 `clock` and `recorder` (a `Recorder`); see `hookline_pytest`.
 
-**The contract of models**, as a class of tests: a plugin that provides a model subclasses `ModelContract` and tells, by
-a `FarEnd`, how the other side is made to do each thing. These need pytest, which is imported when they are first used.
+**The contracts of models and storages**, as classes of tests: a plugin that provides a model subclasses `ModelContract`
+and tells, by a `FarEnd`, how the other side is made to do each thing; one that provides a storage subclasses
+`StorageContract` and tells how to make an empty one. These need pytest, which is imported when they are first used.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from hookline.testing.scripted_model import Reply, ScriptedModel, call_tool
 
 if TYPE_CHECKING:
     from hookline.testing.model_contract import Capability, Exchange, FarEnd, ModelContract, RemoteEnd
+    from hookline.testing.storage_contract import StorageContract
 
 __all__ = [
     "Capability",
@@ -41,19 +43,24 @@ __all__ = [
     "Reply",
     "RunningAgentOS",
     "ScriptedModel",
+    "StorageContract",
     "call_tool",
 ]
 
-_CONTRACT = frozenset({"Capability", "Exchange", "FarEnd", "ModelContract", "RemoteEnd"})
+_MODEL_CONTRACT = frozenset({"Capability", "Exchange", "FarEnd", "ModelContract", "RemoteEnd"})
 
 
 def __getattr__(name: str) -> Any:
-    """Import the contract at its first use; its assertions then explain themselves as those of test files do."""
-    if name in _CONTRACT:
+    """Import a contract at its first use; its assertions then explain themselves as those of test files do."""
+    if name in _MODEL_CONTRACT:
         import pytest
 
         pytest.register_assert_rewrite("hookline.testing.model_contract")
         from hookline.testing import model_contract
 
         return getattr(model_contract, name)
+    if name == "StorageContract":
+        from hookline.testing.storage_contract import StorageContract
+
+        return StorageContract
     raise AttributeError(f"module 'hookline.testing' has no attribute {name!r}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from hookline.jsontext import loads
+from hookline.jsontext import loads, time_text
 from hookline.runs import RunError
 from hookline.storage import DeliveryRecord, Storage
 
@@ -55,7 +55,8 @@ async def calls_of_run(storage: Storage, run_id: str) -> list[HookCall]:
     calls = [_inline_call(run_id, call) for call in loads(run.hook_calls)]
     for record in await storage.run_deliveries(run_id):
         calls += _attempts(record)
-    return sorted(calls, key=lambda call: call.started_at)  # while a clock stands still, the order of the line stays
+    # As texts, because the ledger has some as such: those of one instant of a clock that stands still keep their order.
+    return sorted(calls, key=lambda call: time_text(call.started_at))
 
 
 def _inline_call(run_id: str, call: dict[str, Any]) -> HookCall:

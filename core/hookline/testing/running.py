@@ -84,6 +84,7 @@ class RunningAgentOS:
                 self._loop.loop.call_soon_threadsafe(self._leave.set)
                 self._serving.result()
         finally:
+            self._serving = None
             if not self._loop.close(CLOSE_SECONDS):
                 logger.warning("something goes on after the end of AgentOS %r and cannot be cancelled", self.served.id)
 
@@ -111,14 +112,33 @@ class RunningAgentOS:
             TimeoutError: it took longer than `timeout` seconds; it is cancelled.
             RunningLoopError: called on that event loop, which would wait for itself.
         """
-        if _is_running(self._loop.loop):
+        if self._is_here():
             coroutine.close()
-            raise RunningLoopError("this would block the event loop of the AgentOS: await agent_os.served's own methods")
-        future = self._loop.submit(coroutine)
+            raise RunningLoopError(
+                "this would block the event loop of the AgentOS: await agent_os.served's own methods"
+            )
+        future = self.start(coroutine)
         try:
             return future.result(timeout)
         finally:
             future.cancel()
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the event loop of the AgentOS; what the loop's end finds of it is cancelled.
+
+        Raises:
+            ConfigurationError: the AgentOS is not running.
+        """
+        if self._serving is None or self._serving.done():
+            coroutine.close()
+            raise ConfigurationError(f"AgentOS {self.served.id!r} is not running any more")
+        return self._loop.submit(coroutine)
+
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop.loop
+        except RuntimeError:
+            return False
 
     def run(
         self,
@@ -240,10 +260,3 @@ def _pass_on(serving: Future[None], entered: Future[None]) -> None:
     """A lifespan that ended before it began has an exception that who waits for its beginning must see."""
     if not entered.done():
         entered.set_exception(serving.exception() or RuntimeError("the lifespan ended before it began"))
-
-
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

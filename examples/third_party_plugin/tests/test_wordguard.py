@@ -5,53 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-import hookline_wordguard
-from hookline import Agent, AgentOS, PluginError, RunOutput
-from hookline.testing import ScriptedModel
+from hookline import PluginError
+from hookline.testing import ManualClock, Recorder, RunningAgentOS
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """hookline runs on asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty working directory, for the settings, the database and the journal."""
-    monkeypatch.chdir(tmp_path)
-    hookline_wordguard.read_settings.cache_clear()
-    yield
-    hookline_wordguard.read_settings.cache_clear()
-
-
-def configure(table: str) -> None:
-    """Write the plugin's own table of `hookline.toml`."""
-    Path("hookline.toml").write_text(f"[plugins.wordguard]\n{table}\n", encoding="utf-8")
-
-
-@asynccontextmanager
-async def serving() -> AsyncIterator[Callable[[str], Awaitable[RunOutput]]]:
-    """Serve an agent with the plugin, without HTTP; gives a function that asks it and waits for the deliveries."""
-    agent = Agent("parrot", model=ScriptedModel("fine", repeat=True))
-    agent_os = AgentOS(agents=[agent], plugins=[hookline_wordguard])
-    async with agent_os.lifespan():
-
-        async def ask(message: str) -> RunOutput:
-            run = agent_os.start_run(agent, message)
-            output = await run.finished()
-            run.hand_over()
-            await agent_os.drain()
-            return output
-
-        yield ask
+JOURNAL = "wordguard.post_run"
+"""The background hook, by the name that the ledger has for it."""
 
 
 def journal() -> list[dict[str, Any]]:
@@ -68,46 +32,78 @@ def journal() -> list[dict[str, Any]]:
         ("open the sesame", "completed"),
     ],
 )
-async def test_banned_words_are_whole_words(message: str, status: str) -> None:
-    configure('banned_words = ["swordfish", "open sesame"]')
-
-    async with serving() as ask:
-        output = await ask(message)
-
-    assert output.status == status
+def test_banned_words_are_whole_words(agent_os: RunningAgentOS, message: str, status: str) -> None:
+    assert agent_os.run("parrot", message).status == status
 
 
-async def test_every_run_gets_a_line_in_the_journal() -> None:
-    configure('banned_words = ["swordfish"]\njournal = "runs.jsonl"')
+def test_a_client_reads_that_it_was_rejected_but_not_why(client: httpx2.Client) -> None:
+    response = client.post("/agents/parrot/runs", data={"message": "say swordfish"})
 
-    async with serving() as ask:
-        outputs = [await ask("hello"), await ask("swordfish")]
+    assert (response.status_code, response.json()["check_trigger"]) == (422, "banned_word")
+    assert "swordfish" not in response.text
 
-    lines = journal()
-    assert [(line["run_id"], line["status"]) for line in lines] == [
-        (outputs[0].run_id, "completed"),
-        (outputs[1].run_id, "rejected"),
+
+def test_every_run_gets_a_line_in_the_journal(
+    client: httpx2.Client, agent_os: RunningAgentOS, recorder: Recorder
+) -> None:
+    for message in ("hello", "swordfish"):
+        client.post("/agents/parrot/runs", data={"message": message})
+    agent_os.drain()
+
+    assert [(line["run_id"], line["status"]) for line in journal()] == [
+        (run.run_id, run.status) for run in recorder.runs
     ]
-    assert len({line["idempotency_key"] for line in lines}) == 2
-    assert {(line["runnable"], line["attempt"]) for line in lines} == {("parrot", 1)}
+    assert [line["idempotency_key"] for line in journal()] == [each.delivery_id for each in recorder.deliveries]
+    assert {(line["runnable"], line["attempt"]) for line in journal()} == {("parrot", 1)}
 
 
-async def test_without_settings_it_does_nothing() -> None:
-    async with serving() as ask:
-        output = await ask("swordfish")
+def test_a_line_that_cannot_be_written_is_written_later(
+    agent_os: RunningAgentOS, clock: ManualClock, recorder: Recorder
+) -> None:
+    Path("runs.jsonl").mkdir()  # where the file should be
+    agent_os.run("parrot", "hello")
+    agent_os.drain()
+    assert [(call.outcome, call.error and call.error.type) for call in recorder.calls(JOURNAL)] == [
+        ("failed", "IsADirectoryError")
+    ]
 
-    assert output.status == "completed"
+    Path("runs.jsonl").rmdir()
+    clock.advance(300)  # more than the longest backoff
+    agent_os.drain()
+
+    assert [call.outcome for call in recorder.calls(JOURNAL)] == ["failed", "delivered"]
+    [delivery], [line] = recorder.deliveries, journal()
+    assert (line["attempt"], line["idempotency_key"]) == (2, delivery.idempotency_key)
+
+
+def test_what_was_given_up_can_be_redriven(agent_os: RunningAgentOS, clock: ManualClock) -> None:
+    Path("runs.jsonl").mkdir()
+    agent_os.run("parrot", "hello")
+    for _ in range(4):
+        agent_os.drain()
+        clock.advance(300)
+    [dead] = agent_os.deliveries(status="dead")
+
+    Path("runs.jsonl").rmdir()
+    agent_os.redrive(dead)
+    agent_os.drain()
+
+    assert [line["idempotency_key"] for line in journal()] == [dead.idempotency_key]
+
+
+@pytest.mark.parametrize("table", [""])
+def test_without_settings_it_does_nothing(agent_os: RunningAgentOS) -> None:
+    assert agent_os.run("parrot", "swordfish").status == "completed"
+    agent_os.drain()
+
     assert journal() == []
 
 
 @pytest.mark.parametrize("table", ['banned_word = ["swordfish"]', 'banned_words = [" "]', "journal = 7"])
-async def test_a_wrong_setting_stops_the_start(table: str) -> None:
+def test_a_wrong_setting_stops_the_start(request: pytest.FixtureRequest) -> None:
     """It is needed, because it is given in code; one that is only installed would be `failed` and reject every run."""
-    configure(table)
-
     with pytest.raises(PluginError, match=r"plugin 'wordguard' is failed: .*\[plugins\.wordguard\]"):
-        async with serving():
-            pass
+        request.getfixturevalue("agent_os")
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
