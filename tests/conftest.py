@@ -10,6 +10,18 @@ settings.register_profile("hookline", deadline=None, suppress_health_check=[Heal
 settings.load_profile("hookline")
 
 
+STARTS_PROCESSES = {"hookline", "project"}
+"""Fixtures whose tests run a command, or pytest itself, as a process of its own."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes also where only a fixture does it: one interpreter is enough for these."""
+    for item in items:
+        if STARTS_PROCESSES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("process")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """hookline runs on asyncio, as uvicorn does."""

@@ -13,7 +13,8 @@ from hookline.ids import ID_PATTERN
 from hookline_fastapi import examples
 from hookline_fastapi.schemas import Phase, shown
 
-NotBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+# What `\s` stands for is not the same everywhere: here is all that anybody takes for space.
+NotBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85\ufeff][^\x00]*$")]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=f"^{ID_PATTERN}$")]
 
 

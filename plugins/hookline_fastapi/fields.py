@@ -17,6 +17,8 @@ from hookline_fastapi.problems import FieldError, invalid
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 NO_INSTANT = "must be an instant as RFC 3339 has it, such as 2026-11-21T10:00:00Z"
 
+_VISIBLE = re.compile(r"[^\s\ufeff]")
+
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 Reader = Callable[[Any, bool], Any]
@@ -75,7 +77,7 @@ def read_text(raw: Any, _is_json: bool) -> str:
     if not isinstance(raw, str):
         raise ValueError("must be text")
     _refuse_unfit(raw)
-    if not raw or raw.isspace():
+    if not _VISIBLE.search(raw):
         raise ValueError("must not be blank")
     return raw
 

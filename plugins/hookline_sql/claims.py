@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, exists, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    or_,
+    select,
+    update,
+)
 
 from hookline.deliveries import DeliveryStatus
 from hookline.storage import LEASE_SECONDS, ClaimedDelivery, Exchange
@@ -71,8 +82,10 @@ class Claims:
                 ~exists().where(
                     earlier.c.run_id == deliveries.c.run_id,
                     earlier.c.status == PENDING,
-                    earlier.c.due_at <= bindparam("now"),
-                    earlier.c.position < deliveries.c.position,
+                    or_(
+                        and_(earlier.c.due_at <= bindparam("now"), earlier.c.position < deliveries.c.position),
+                        _is_reserved(earlier),
+                    ),
                 ),
             )
             .order_by(deliveries.c.due_at)
@@ -82,10 +95,15 @@ class Claims:
 
     def _write_by_hook(self, tables: Tables) -> None:
         deliveries = tables.deliveries
+        head = deliveries.alias()
         shown = (deliveries.c.due_at, deliveries.c.seq, deliveries.c.run_id, deliveries.c.position)
         due = (
             _claimable(tables, *shown)
-            .where(is_hook(deliveries), deliveries.c.due_at <= bindparam("now"))
+            .where(
+                is_hook(deliveries),
+                deliveries.c.due_at <= bindparam("now"),
+                ~exists().where(head.c.run_id == deliveries.c.run_id, head.c.status == PENDING, _is_reserved(head)),
+            )
             .order_by(deliveries.c.due_at)
             .limit(bindparam("count"))
         )
@@ -163,6 +181,11 @@ def _claimable(tables: Tables, *columns: Any) -> Select[Any]:
             ~exists().where(busy.c.run_id == deliveries.c.run_id, busy.c.status == RUNNING),
         )
     )
+
+
+def _is_reserved(pending: FromClause) -> ColumnElement[bool]:
+    """Whether a pending delivery is reserved for the server of its run, which may have begun it by now."""
+    return and_(pending.c.in_line == IN_LINE, pending.c.due_at > bindparam("now"))
 
 
 def _claimed_from(row: tuple[Any, ...]) -> ClaimedDelivery:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, null, select, update
@@ -72,10 +72,10 @@ class Exchanges:
             self._lines.promote(connection, run_id, request.now)
         return self._claims.claim(connection, request) if request.limit > 0 else []
 
-    def _give_back_others(self, connection: Connection, request: Exchange, held: Collection[str]) -> None:
+    def _give_back_others(self, connection: Connection, request: Exchange, held: Mapping[str, int]) -> None:
         """Give back what was claimed for a server that never heard of it."""
         for delivery_id, fence in self._ours.rows(connection, {"me": request.server_id}):
-            if delivery_id not in held:
+            if held.get(delivery_id) != fence:
                 self._forget.change(connection, {"id": delivery_id, "found": fence, "due": request.now})
 
     def _store_settlements(self, connection: Connection, request: Exchange) -> None:

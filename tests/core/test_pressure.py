@@ -97,12 +97,15 @@ async def test_too_many_waiting_deliveries_turn_new_runs_away(db: SqliteDb) -> N
 
     served = agent(post_hooks=[waits])
     async with serving(served, db=db, settings={"max_waiting_deliveries": 5}) as agent_os:
-        runs = [await start(agent_os, served) for _ in range(5)]
+        runs = []
+        while len(runs) < 5:
+            await eventually(lambda: agent_os.details()["deliveries"]["undone"] == len(runs))  # noqa: B023 - at once
+            runs.append(await start(agent_os, served))
+        await eventually(lambda: agent_os.details()["deliveries"] == {"running": 5, "undone": 5, "max_waiting": 5})
         with pytest.raises(ServerBusyError, match=r"5 deliveries .* \(max_waiting_deliveries\)") as refused:
             agent_os.start_run(served, "hi")
         assert refused.value.retry_after == pressure.RETRY_SECONDS
         details = agent_os.details()
-        assert details["deliveries"] == {"running": 5, "undone": 5, "max_waiting": 5}
         assert details["notes"] == ["5 deliveries are not done (max_waiting_deliveries): new runs are turned away"]
         go.set()
         await drained(agent_os)

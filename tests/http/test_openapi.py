@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from openapi_spec_validator import validate
+from pydantic import TypeAdapter
 
 from hookline import hook
 from hookline.testing import ScriptedModel
 from hookline_demo import DemoModel
+from hookline_fastapi.body_schemas import NotBlank, RunBody
 from hookline_fastapi.event_schemas import RunEvent
+from hookline_fastapi.fields import read_text
 from hookline_fastapi.form_schemas import form_of
 from http_server import Serve, Served
 
@@ -204,3 +209,16 @@ def test_events_are_what_their_schema_says(serve: Serve) -> None:
     }  # fmt: skip
     failed = serve(ScriptedModel()).stream_agent()
     check(document, schema, failed[-1])
+
+
+@given(st.text(st.sampled_from(" \t\n\x00\x1c\x1f\x85\xa0\u1680\u180e\u2028\u3000\ufeff\u200ba\x7f"), max_size=3))
+def test_schema_takes_the_same_texts_as_the_server(text: str) -> None:
+    pattern = RunBody.model_json_schema()["properties"]["message"]["pattern"]
+    try:
+        read_text(text, True)
+    except ValueError:
+        is_taken = False
+    else:
+        is_taken = True
+    assert bool(re.search(pattern, text)) is is_taken, "as Python reads the pattern"
+    assert TypeAdapter(NotBlank).validator.isinstance_python(text) is is_taken, "as others do"

@@ -176,7 +176,7 @@ JSONS: list[tuple[Any, list[str]]] = [
 ]
 
 
-NO_TEXTS: list[Any] = ["", " ", "\n\t\u2003", False, {}, 1.5]
+NO_TEXTS: list[Any] = ["", " ", "\n\t\u2003", "\x1c\x1f", "\x85\u2028", "\ufeff ", False, {}, 1.5]
 NO_OBJECTS: list[Any] = ["{}", [], [{}], 1, True, ""]
 NO_IDS: list[Any] = ["", "a/b", "a\x00", "\ud800", "a" * 257, 1, []]
 NO_BOOLEANS: list[Any] = ["yes", 0, 1, [], {}]

@@ -221,6 +221,17 @@ class LedgerMachine(RuleBasedStateMachine):
             assert claim.interruptions == row.interruptions
         return rows
 
+    @rule(server=servers)
+    def lose_the_answer_to_a_scan(self, server: str) -> None:
+        """The server never hears of what it claimed; it says what it holds."""
+        held = {row.delivery_id: row.fence for row in self.model.rows if row.owner == server}
+        for claim in self.do(self.storage.exchange(Exchange(server, self.now, scan=True, limit=ALL))):
+            row = self._row(claim.delivery.delivery_id)
+            row.begin(server, self.now)
+            row.give_back(self.now)
+            row.fence += 1
+        assert self.do(self.storage.exchange(Exchange(server, self.now, held=held))) == []
+
     @precondition(lambda self: self.held)
     @rule(number=numbers, outcome=outcomes, goes_on=st.booleans(), by=st.none() | servers)
     def settle(self, number: int, outcome: str, goes_on: bool, by: str | None) -> None:
@@ -398,7 +409,7 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(600)
 def test_ledger_does_what_the_model_does(template: Path) -> None:
     machine = type("Machine", (LedgerMachine,), {"template": template})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=EXAMPLES,

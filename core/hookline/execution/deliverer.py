@@ -389,11 +389,11 @@ class Deliverer:
             begun,
         )
 
-    def _held(self, batch: list[tuple[Line, Row]], begun: list[Row]) -> set[str]:
-        """All deliveries that are on their way here."""
+    def _held(self, batch: list[tuple[Line, Row]], begun: list[Row]) -> dict[str, int]:
+        """All deliveries that are on their way here, with the fences at which they would be running."""
         rows = [row for line in (*self._active.values(), *self._queue) for row in line.rows]
         rows += [row for _, row in (*batch, *self._outbox)] + begun
-        return {row.delivery.delivery_id for row in rows}
+        return {row.delivery.delivery_id: row.fence if row.taken else row.fence + 1 for row in rows}
 
     def _free_slots(self, ending: int) -> int:
         if self._lone is not None:

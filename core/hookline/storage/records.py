@@ -190,7 +190,7 @@ class ClaimedDelivery:
 class Exchange:
     """What a server says to the ledger, and asks of it, in one transaction, in this order.
 
-    0. With `held`, deliveries that are `running` for this server and are not in it are given back, as `released`.
+    0. With `held`, deliveries that are `running` for this server, but not at the fence that it says, are given back.
     1. `settlements` and `starts` are stored (those whose fence is old are ignored).
     2. In each run that is named by a settlement, the next waiting row is made `pending` if no row is in line.
     3. Rows that are `pending` are claimed, at most `limit`: the due head of each run in `claim_runs`, then, with
@@ -202,8 +202,9 @@ class Exchange:
         apart: hooks that are paused, or limited in how many may run at once: `scan` leaves what is due of them out of
             line alone. Heads of lines it claims all the same, so that they can be postponed and hold up no line.
         claim_hooks: those of them that may start, with how many.
-        held: the ids of the deliveries that this server knows to be its own, said after an exchange that failed: it may
-            have been done all the same, and have claimed what nobody heard of.
+        held: the deliveries that this server knows to be its own, with their fences, said after an exchange that
+            failed: it may have been done all the same, and have claimed what nobody heard of. That is given back as if
+            `released`, and its fence grows.
     """
 
     server_id: str
@@ -215,7 +216,7 @@ class Exchange:
     limit: int = 0
     apart: Collection[HookKey] = ()
     claim_hooks: Mapping[HookKey, int] = field(default_factory=dict)
-    held: Collection[str] | None = None
+    held: Mapping[str, int] | None = None
 
 
 @dataclass(slots=True)

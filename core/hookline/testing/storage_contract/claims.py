@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
-from hookline.deliveries import Delivery, DeliveryStatus
+from hookline.deliveries import Delivery, DeliveryStatus, HookKey
 from hookline.storage import ClaimedDelivery, Exchange, FinishRun, Settlement, Storage
 from hookline.testing.storage_contract.basis import Basis
 from hookline.testing.storage_contract.builders import (
@@ -22,6 +22,7 @@ from hookline.testing.storage_contract.builders import (
     delivery,
     failed,
     ids_of,
+    new_deliveries,
     new_delivery,
     new_run,
     settlement_of,
@@ -55,6 +56,17 @@ class Claims(Basis):
         assert await statuses(storage) == ["pending", "running"]
         assert await server.scan() == []
         assert await server.claim("run-1") == []
+
+    async def test_nothing_of_a_run_is_claimed_while_its_line_is_reserved(
+        self, storage: Storage, server: Server
+    ) -> None:
+        """Its server may have begun the head by now: a delivery of the same run that was delayed must not join it."""
+        rows = [new_delivery(0, due_at=NOW + 0.5), *new_deliveries(2, first=1)]
+        await storage.finish_run(FinishRun(completed(new_run()), False, rows, None, NOW))
+        assert await server.scan(now=NOW + 1) == []
+        apart = Exchange(ME, NOW + 1, scan=True, limit=10, apart=[HookKey("agent-1", "post", "other")])
+        assert await storage.exchange(apart) == []
+        assert ids_of(await server.scan(now=DUE)) == ["run-1:0"]
 
     async def test_first_of_several_due_in_one_run_is_claimed(self, storage: Storage, server: Server) -> None:
         await commit_run(storage, 3)
@@ -151,9 +163,10 @@ class Claims(Basis):
     async def test_claims_that_a_server_never_heard_of_are_given_back(self, storage: Storage, server: Server) -> None:
         for n in range(3):
             await commit_run(storage, 2, f"run-{n}")
-        assert len(await server.scan(limit=2)) == 2
+        held = {claim.delivery.delivery_id: claim.fence for claim in await server.scan(limit=2)}
         await Server(storage, OTHER).start(("run-2:0", 0))
-        assert await storage.exchange(Exchange(ME, DUE + 1, held=["run-0:0"])) == []
+        held.pop("run-1:0")
+        assert await storage.exchange(Exchange(ME, DUE + 1, held=held)) == []
         given_back = await delivery(storage, "run-1:0")
         assert (given_back.delivery.status, given_back.delivery.due_at) == (DeliveryStatus.PENDING, DUE + 1)
         assert (given_back.delivery.attempt_count, given_back.attempts, given_back.interruptions) == (0, [], 0)
@@ -162,3 +175,13 @@ class Claims(Basis):
         assert await statuses(storage, "run-1") == ["pending", "waiting"], "it is lost"
         assert await statuses(storage, "run-0") == ["delivered", "pending"]
         assert ids_of(await server.claim("run-1", now=DUE + 1)) == ["run-1:0"]
+
+    async def test_claim_of_what_was_just_settled_is_given_back(self, storage: Storage, server: Server) -> None:
+        """The exchange that settled it has claimed it again, and nobody heard: the server says it at its old fence."""
+        await commit_run(storage, 1)
+        await server.start(("run-1:0", 0))
+        settlement = failed("run-1:0", 1, due_at=NOW)
+        request = Exchange(ME, DUE, settlements=[settlement], scan=True, limit=1)
+        assert ids_of(await storage.exchange(request)) == ["run-1:0"]
+        (claimed,) = await storage.exchange(replace(request, held={"run-1:0": 1}))
+        assert (claimed.delivery.delivery_id, claimed.delivery.attempt_count) == ("run-1:0", 2)
