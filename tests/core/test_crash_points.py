@@ -13,7 +13,7 @@ import pytest
 from core_support import DEADLINE, agent, events_of, finished, model_of, serving
 from hookline import Agent, AgentOS, Delivery, LiveRun, RunStatus, StorageError, hook
 from hookline.deliveries import FINAL_STATUSES, DeliveryStatus
-from hookline.execution import deliverer, engine, heartbeat
+from hookline.execution import deliverer, engine, heartbeat, sweeper
 from hookline.storage import DeliveryFilter, Storage
 from hookline_sql import SqliteDb
 from watched_db import Moment, WatchedDb
@@ -39,6 +39,8 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliverer, "CLOSE_SECONDS", 0.2)
     monkeypatch.setattr(deliverer, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)  # the server that ends is of this very process
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.05)
 
 
 @dataclass
@@ -190,11 +192,8 @@ async def test_unlocking_fails_too(db: SqliteDb, first: str, operation: str, mom
 
 
 @points(["list_orphans", "get_session", "finish_run", "release_line", "take_over"])
-async def test_taking_over_fails_once(
-    db: SqliteDb, monkeypatch: pytest.MonkeyPatch, operation: str, moment: Moment
-) -> None:
+async def test_taking_over_fails_once(db: SqliteDb, operation: str, moment: Moment) -> None:
     """A server left a run `running`; the next one stumbles where it ends it."""
-    monkeypatch.setattr("hookline.execution.sweeper.SWEEP_SECONDS", 0.05)
     scene = Scene()
     away = Fault(["finish_run"], "before", lasting=True, armed=True)
     async with serving(scene.served, db=WatchedDb(db, away), settings={"shutdown_timeout": 0.5}) as agent_os:

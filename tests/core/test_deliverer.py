@@ -13,6 +13,7 @@ import pytest
 from core_support import agent, eventually
 from hookline import Clock, Delivery, DeliveryStatus, PlannedHook, RunStatus, StorageError, hook
 from hookline.clock import SYSTEM_CLOCK
+from hookline.deliveries import HookKey
 from hookline.execution.attempt import Found, Verdict
 from hookline.execution.deliverer import Deliverer
 from hookline.execution.gates import Gates
@@ -404,3 +405,13 @@ async def test_drain_of_one_that_stopped_ends() -> None:
         await deliverer.stop(0.05)
         await within(10, draining)
         await within(10, deliverer.drain())
+
+
+def test_a_claim_that_was_cut_short_does_not_tell_that_nothing_waits() -> None:
+    gates, key = Gates(ManualClock(), lambda: True), HookKey("a", "post", "narrow")
+    gate = gates.of(key, planned("narrow", Policy(concurrency=1)))
+    gate.wanted = True
+    gates.claimed({key: 1}, [], is_all=False)
+    assert gate.enter(claimed=False) is None, "those that wait in the ledger were there first"
+    gates.claimed({key: 1}, [], is_all=True)
+    assert gate.enter(claimed=False) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 
 from core_support import FaultyDb, agent, complete, deliveries_of, drained, eventually, serving, stored_run
 from hookline import AgentOS, ConfigurationError, RunInput, RunOutput, RunStatus, Settings, hook
-from hookline.execution import watchdog
+from hookline.execution import sweeper, watchdog
 from hookline.execution.heartbeat import is_gone, this_server
-from hookline.storage import SILENT_SECONDS, NewDelivery, RunRecord, SessionLock
+from hookline.storage import SILENT_SECONDS, NewDelivery, Prune, RunRecord, SessionLock
 from hookline_sql import SqliteDb
 
 
@@ -94,6 +95,45 @@ async def test_a_run_whose_server_died_ends_as_interrupted_with_its_hooks(db: Sq
         assert [row.delivery.status for row in rows] == ["delivered", "delivered"]
         assert (await complete(agent_os, served, session_id="s")).status is RunStatus.COMPLETED
     assert seen[:2] == [("pre", "the input"), ("post", "failed", "interrupted", "the input", "ada")]
+
+
+async def test_a_left_run_that_cannot_be_ended_keeps_no_other_one_up(
+    db: SqliteDb, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = db.open()
+    for run_id in ("broken", "sound"):
+        await storage.lock_session(SessionLock(run_id, None, run_id, "dead server", time.time()))
+        run = RunRecord(run_id, run_id, None, "agent", "a", "dead server", time.time(), input="hi")
+        await storage.accept_run(run, [])
+    ended = []
+
+    async def end_run(run: RunRecord) -> None:
+        if run.run_id == "broken":
+            raise LookupError("on purpose")
+        ended.append(run.run_id)
+
+    await sweeper.Sweeper(storage, this_server(), end_run=end_run).sweep()
+    await storage.close()
+    assert ended == ["sound"]
+    assert "run broken cannot be ended now" in caplog.text
+
+
+async def test_much_to_delete_keeps_no_sweep_waiting(faulty: FaultyDb, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, deleting = faulty.open(), asyncio.Event()
+
+    async def prune(_request: Prune) -> None:
+        deleting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(storage, "prune", prune, raising=False)
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.001)
+    sweeping = sweeper.Sweeper(storage, this_server())
+    sweeping.start()
+    await asyncio.wait_for(deleting.wait(), 10)
+    swept = faulty.calls["take_over"]
+    await eventually(lambda: faulty.calls["take_over"] > swept + 1)
+    await sweeping.stop()
+    await storage.close()
 
 
 async def test_a_left_run_of_an_agent_that_is_no_longer_served_ends_too(db: SqliteDb) -> None:

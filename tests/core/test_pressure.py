@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from core_support import DEADLINE, agent, drained, eventually, finished, only_delivery, serving, start
-from hookline import RunStatus, ServerBusyError, StorageError, guardrail, hook
+from hookline import LiveRun, RunStatus, ServerBusyError, StorageError, guardrail, hook
 from hookline.execution import pressure
 from hookline.execution.lines import MOST_PREPARED, Line, Prepared
 from hookline.execution.pressure import Pressure
@@ -97,9 +97,9 @@ async def test_too_many_waiting_deliveries_turn_new_runs_away(db: SqliteDb) -> N
 
     served = agent(post_hooks=[waits])
     async with serving(served, db=db, settings={"max_waiting_deliveries": 5}) as agent_os:
-        runs = []
+        runs: list[LiveRun] = []
         while len(runs) < 5:
-            await eventually(lambda: agent_os.details()["deliveries"]["undone"] == len(runs))  # noqa: B023 - at once
+            await eventually(lambda: agent_os.details()["deliveries"]["undone"] == len(runs))
             runs.append(await start(agent_os, served))
         await eventually(lambda: agent_os.details()["deliveries"] == {"running": 5, "undone": 5, "max_waiting": 5})
         with pytest.raises(ServerBusyError, match=r"5 deliveries .* \(max_waiting_deliveries\)") as refused:

@@ -188,6 +188,20 @@ async def test_a_database_that_cannot_be_opened_stops_the_start(tmp_path: Path) 
         await agent(db=SqliteDb(db_file=tmp_path / "file" / "x.db")).arun("hi")
 
 
+@pytest.mark.parametrize("operation", ["backlog", "list_servers"])
+async def test_a_start_that_fails_leaves_nothing_behind(operation: str, faulty: FaultyDb) -> None:
+    before = asyncio.all_tasks()
+    faulty.fail(operation)
+    with pytest.raises(StorageError, match=operation):
+        async with serving(agent(), db=faulty):
+            pass
+    assert asyncio.all_tasks() == before
+    assert faulty.calls["retire"] == 1, "its heart does not go on beating"
+    faulty.heal()
+    async with serving(agent(), db=faulty) as agent_os:
+        assert len(await agent_os.storage.list_servers()) == 1
+
+
 @pytest.mark.parametrize("when", ["settling", "claiming"])
 async def test_deliveries_survive_a_ledger_that_is_away_for_a_while(when: str, faulty: FaultyDb) -> None:
     seen: list[int] = []

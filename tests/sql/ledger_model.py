@@ -101,7 +101,8 @@ class LedgerModel:
         """What a scan may claim: at most one of each run, the lowest position of those that may be."""
         found = []
         for run in self.runs.values():
-            if run.is_finished and not run.is_busy:
+            reserved = any(row.in_line and row.status == "pending" and (row.due_at or 0.0) > now for row in run.rows)
+            if run.is_finished and not run.is_busy and not reserved:
                 may = (row for row in run.rows if row.status == "pending" and (row.due_at or 0.0) <= now)
                 first = next((row for row in may if row.in_line or row.hook not in apart or row.hook in rooms), None)
                 if first is not None:

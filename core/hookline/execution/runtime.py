@@ -148,9 +148,13 @@ class Runtime:
             runtime = cls(
                 storage, database, runnables=runnables, plans=plans, points=points, limits=limits, clock=clock
             )
-            await runtime._start()
         except BaseException:
             await storage.close()
+            raise
+        try:
+            await runtime._start()
+        except BaseException:
+            await runtime.close(0.0)
             raise
         return runtime
 

@@ -60,6 +60,7 @@ class Sweeper:
         self._clock = clock
         self._watch = Watch(server, clock)
         self._task: asyncio.Task[None] | None = None
+        self._housekeeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Sweep now and then."""
@@ -67,9 +68,10 @@ class Sweeper:
 
     async def stop(self) -> None:
         """Stop sweeping."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        for task in (self._task, self._housekeeping):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
 
     async def sweep(self) -> None:
         """Take over once what dead servers held.
@@ -81,15 +83,24 @@ class Sweeper:
         gone = self._watch.gone(await self._storage.list_servers(), looked_at)
         for run in await self._storage.list_orphans(gone):
             logger.warning("run %s taken over: its server ended", run.run_id, extra={"run_id": run.run_id})
-            if self._end_run is not None:
-                await self._end_run(run)
-            else:
-                await end_interrupted(self._storage, run, now)
+            await self._end(run, now)
         request = TakeOver(self._server.server_id, gone, self._watch.time(), self._max_interruptions)
         if taken := await self._storage.take_over(request):
             logger.warning("%d interrupted deliveries taken over", taken)
             if self._on_taken is not None:
                 self._on_taken()
+
+    async def _end(self, run: RunRecord, now: float) -> None:
+        """End a run; one that cannot be ended keeps nobody from what follows, and is found again by the next sweep."""
+        try:
+            if self._end_run is not None:
+                await self._end_run(run)
+            else:
+                await end_interrupted(self._storage, run, now)
+        except StorageError:
+            raise
+        except Exception:
+            logger.exception("run %s cannot be ended now", run.run_id, extra={"run_id": run.run_id})
 
     async def _keep_house(self) -> None:
         """What is due now and then: delete what is old, and tell of what waits for a person."""
@@ -105,16 +116,22 @@ class Sweeper:
         moved = MovedClock(self._clock)
         try:
             while True:
-                try:
-                    await self.sweep()
-                    if self._clock.monotonic() >= keep_house_at:
-                        keep_house_at = self._clock.monotonic() + HOUSEKEEPING_SECONDS
-                        await self._keep_house()
-                except Exception as error:
-                    unexpected = None if isinstance(error, StorageError) else error
-                    logger.error("sweep not done: %s", message_of(error), exc_info=unexpected)
+                await _told("sweep", self.sweep())
+                is_free = self._housekeeping is None or self._housekeeping.done()
+                if is_free and self._clock.monotonic() >= keep_house_at:  # aside: much to delete takes minutes
+                    keep_house_at = self._clock.monotonic() + HOUSEKEEPING_SECONDS
+                    self._housekeeping = asyncio.create_task(_told("housekeeping", self._keep_house()))
                 is_moved = await moved.wait(SWEEP_SECONDS)
                 while is_moved:
                     is_moved = await moved.wait(MOVED_SECONDS)
         finally:
             moved.unsubscribe()
+
+
+async def _told(what: str, doing: Awaitable[None]) -> None:
+    """Do it, and tell of an error: the next time comes."""
+    try:
+        await doing
+    except Exception as error:
+        unexpected = None if isinstance(error, StorageError) else error
+        logger.error("%s not done: %s", what, message_of(error), exc_info=unexpected)
