@@ -10,8 +10,8 @@ settings.register_profile("hookline", deadline=None, suppress_health_check=[Heal
 settings.load_profile("hookline")
 
 
-STARTS_PROCESSES = {"hookline", "project"}
-"""Fixtures whose tests run a command, or pytest itself, as a process of its own."""
+STARTS_PROCESSES = {"crasher", "hookline", "project"}
+"""Fixtures whose tests run a command, pytest itself or what is to crash as a process of its own."""
 
 
 @pytest.hookimpl(tryfirst=True)
