@@ -64,7 +64,7 @@ def test_any_event_is_read_as_it_was_written(contents: list[dict[str, Any]]) -> 
     stream = PING + PING.join(frame_of(event) for event in events)
     found = list(parse(stream))
     assert [(id_, name) for id_, name, _ in found] == [(str(event.sequence), "RunContent") for event in events]
-    assert [json.loads(data) for _, _, data in found] == [event.to_dict() for event in events]
+    assert [json.loads(data) for _, _, data in found] == [as_json(event) for event in events]
 
 
 @given(st.dictionaries(ANYTHING, DATA), st.booleans())
@@ -74,7 +74,12 @@ def test_terminal_event_is_read_as_it_was_written(run: dict[str, Any], released:
     for document in ("", dumps(run)):
         ((id_, name, text),) = parse(frame_of(event, document))
         assert (id_, name) == ("9", "RunFailed")
-        assert json.loads(text) == event.to_dict()
+        assert json.loads(text) == as_json(event)
+
+
+def as_json(event: RunEvent) -> Any:
+    """What any reader of JSON makes of an event: two halves of a surrogate pair that stand side by side are one."""
+    return json.loads(json.dumps(event.to_dict()))
 
 
 # The provider's streams.

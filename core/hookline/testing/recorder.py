@@ -62,7 +62,7 @@ class Recorder:
             RunningLoopError: called on the event loop of the AgentOS; await `read_calls()` there.
             ConfigurationError: the lifespan of the AgentOS is not running.
         """
-        _, loop = self._running
+        _, loop = self._running()
         if loop is _current_loop():
             raise RunningLoopError("calls() would block the event loop of the AgentOS: await read_calls() instead")
         return asyncio.run_coroutine_threadsafe(self.read_calls(hook), loop).result()
@@ -73,11 +73,10 @@ class Recorder:
         Raises:
             ConfigurationError: the lifespan of the AgentOS is not running.
         """
-        agent_os, _ = self._running
+        agent_os, _ = self._running()
         found = [call for run_id in list(self._run_ids) for call in await calls_of_run(agent_os.storage, run_id)]
         return [call for call in found if hook in (None, call.hook)]
 
-    @property
     def _running(self) -> tuple[AgentOS, asyncio.AbstractEventLoop]:
         if self._served is None:
             raise ConfigurationError(
