@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, null, select, update
 
-from hookline.deliveries import DeliveryStatus
+from hookline.mending import DISCARDABLE, REDRIVABLE
 from hookline.storage import DeliveryFilter, DeliveryRecord, Page
 from hookline_sql import cursors
 from hookline_sql.filters import Filters
@@ -30,9 +30,6 @@ from hookline_sql.statements import (
 
 MEND_AT_ONCE = 200
 """How many deliveries one transaction redrives or discards, so that runs do not wait long for the ledger meanwhile."""
-
-REDRIVABLE = (DeliveryStatus.DEAD, DeliveryStatus.PARKED)
-DISCARDABLE = (DeliveryStatus.WAITING, DeliveryStatus.PENDING, DeliveryStatus.PARKED)
 
 
 class Deliveries:
