@@ -40,20 +40,25 @@ class _WatchedStorage:
             return found
 
         async def operation(*args: Any, **kwargs: Any) -> Any:
-            called = operation_of(name, args)
-            self._observe(called, "before")
+            called = parts_of(*args) if name == "exchange" else [name]
+            for each in called:
+                self._observe(each, "before")
             result = await found(*args, **kwargs)
-            self._observe("exchange: claim" if name == "exchange" and result else called, "after")
+            if name == "exchange" and result:  # whether something is claimed is known after it only
+                called.append("exchange: claim")
+            for each in called:
+                self._observe(each, "after")
             return result
 
         return operation
 
 
-def operation_of(name: str, args: tuple[Any, ...]) -> str:
-    """An operation's name; of an exchange, what it is about; whether it claims something is known after it only."""
-    if name != "exchange":
-        return name
-    request: Exchange = args[0]
-    if request.starts:
-        return "exchange: start"
-    return "exchange: settle" if request.settlements else "exchange: scan"
+def parts_of(request: Exchange) -> list[str]:
+    """What an exchange is about: one or several of these at once."""
+    parts = {
+        "start": request.starts,
+        "settle": request.settlements,
+        "scan": request.scan,
+        "recall": request.held is not None,
+    }
+    return [f"exchange: {part}" for part, is_asked in parts.items() if is_asked]

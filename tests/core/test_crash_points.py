@@ -29,8 +29,6 @@ OPERATIONS = [
     "beat",
 ]
 HOOKS = ["pre", "slow", "stumbling", "last"]
-LONG_ENOUGH = deliverer.GATHER_SECONDS * 3
-"""For a hook's start to be told of before its end."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +68,8 @@ class Scene:
 
     served: Agent = field(init=False)
     starts: list[tuple[str, str]] = field(default_factory=list)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    """Until it is set the slow hook does not end: its start is told of before."""
 
     def __post_init__(self) -> None:
         ends = ("completed", "failed", "cancelled")
@@ -85,7 +85,8 @@ class Scene:
     def _note(self, name: str) -> Callable[..., Any]:
         async def note(delivery: Delivery) -> None:
             self.starts.append((delivery.run_id, name))
-            await asyncio.sleep(LONG_ENOUGH if name == "slow" else 0)
+            if name == "slow":
+                await self.goes_on.wait()
 
         return note
 
@@ -156,6 +157,8 @@ def points(operations: list[str] = OPERATIONS) -> pytest.MarkDecorator:
 async def strike(db: SqliteDb, scene: Scene, mode: str, fault: Fault, *, recovers: bool) -> None:
     """Run with a fault; then look at what became of it, here or after a restart."""
     faulty = WatchedDb(db, fault)
+    if "exchange: start" not in fault.operations:
+        scene.goes_on.set()
     async with serving(scene.served, db=faulty, settings={"shutdown_timeout": 0.5}) as agent_os:
         fault.armed = True
         run = agent_os.start_run(scene.served, "hi", session_id="s", stream=mode == "stream")
@@ -164,6 +167,7 @@ async def strike(db: SqliteDb, scene: Scene, mode: str, fault: Fault, *, recover
         while not fault.struck:
             assert time.monotonic() < ends_at, "the operation was never called"
             await asyncio.sleep(0.01)
+        scene.goes_on.set()
         if recovers:
             await check(agent_os, scene, run, said)
     if not recovers:
@@ -195,6 +199,7 @@ async def test_unlocking_fails_too(db: SqliteDb, first: str, operation: str, mom
 async def test_taking_over_fails_once(db: SqliteDb, operation: str, moment: Moment) -> None:
     """A server left a run `running`; the next one stumbles where it ends it."""
     scene = Scene()
+    scene.goes_on.set()
     away = Fault(["finish_run"], "before", lasting=True, armed=True)
     async with serving(scene.served, db=WatchedDb(db, away), settings={"shutdown_timeout": 0.5}) as agent_os:
         run = agent_os.start_run(scene.served, "hi", session_id="s")

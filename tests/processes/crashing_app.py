@@ -31,8 +31,12 @@ def write(**fields: object) -> None:
         file.write(json.dumps({"pid": os.getpid(), **fields}) + "\n")
 
 
+def is_awaited(point: str) -> bool:
+    return POINT.exists() and POINT.read_text().startswith(point)
+
+
 def end_at_the_point(operation: str, moment: Moment) -> None:
-    if POINT.exists() and POINT.read_text() == f"{operation} {moment}":
+    if is_awaited(f"{operation} {moment}"):
         POINT.unlink()
         os._exit(STATUS)
 
@@ -49,8 +53,8 @@ def background(name: str, **options: Any) -> Callable[..., Any]:
     @hook(run_in_background=True, name=name, **options)
     async def called(delivery: Delivery) -> None:
         write(hook=name, event="start", run_id=delivery.run_id)
-        if name == "slow":  # so that its start is told of before its end
-            await asyncio.sleep(0.06)
+        if name == "slow" and is_awaited("exchange: start"):  # its start is told of before its end, then
+            await asyncio.Event().wait()
         if name == "stumbling" and delivery.attempt == 1:
             raise RuntimeError("failed on purpose")
 
