@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -13,12 +13,13 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     or_,
     select,
     update,
 )
 
-from hookline.deliveries import DeliveryStatus
+from hookline.deliveries import DeliveryStatus, HookKey
 from hookline.storage import LEASE_SECONDS, ClaimedDelivery, Exchange
 from hookline_sql.hookkeys import HookKeys, is_hook, key_params
 from hookline_sql.records import (
@@ -30,7 +31,10 @@ from hookline_sql.records import (
     run_from,
 )
 from hookline_sql.schema import Tables
-from hookline_sql.statements import IN_LINE, ONE, OUT_OF_LINE, PENDING, RUNNING, WAITING, Prepared
+from hookline_sql.statements import IN_LINE, ONE, OUT_OF_LINE, PENDING, RUNNING, WAITING, ZERO, Prepared
+
+_ANY = 2**31
+"""More often than anything is interrupted."""
 
 
 class _Candidate(NamedTuple):
@@ -38,6 +42,13 @@ class _Candidate(NamedTuple):
     seq: int
     run_id: str
     position: int
+
+
+class _Interrupted(NamedTuple):
+    """How often a delivery that is looked for lost its lease: at least, and at most."""
+
+    least: int = 0
+    most: int = _ANY
 
 
 class Claims:
@@ -74,9 +85,14 @@ class Claims:
         earlier = deliveries.alias()
         taken = (*delivery_columns(deliveries), *run_columns(runs), deliveries.c.fence, deliveries.c.interruptions)
         claimable = _claimable(tables, *taken)
-        head = claimable.where(deliveries.c.run_id == bindparam("run"), deliveries.c.in_line == IN_LINE).limit(1)
-        self._head = Prepared(head)
-        self._due = Prepared(
+        self._head = Prepared(
+            claimable.where(
+                deliveries.c.run_id == bindparam("run"),
+                deliveries.c.in_line == IN_LINE,
+                deliveries.c.interruptions <= bindparam("most"),
+            ).limit(1)
+        )
+        due = (
             claimable.where(
                 deliveries.c.due_at <= bindparam("now"),
                 ~exists().where(
@@ -91,6 +107,14 @@ class Claims:
             .order_by(deliveries.c.due_at)
             .limit(bindparam("count"))
         )
+        self._due = Prepared(due.where(deliveries.c.interruptions <= bindparam("most")))
+        was_interrupted = deliveries.c.interruptions > ZERO
+        self._interrupted = Prepared(due.where(was_interrupted, _is_within(deliveries)))
+        self._most_interrupted = Prepared(
+            select(func.max(deliveries.c.interruptions)).where(
+                deliveries.c.status == PENDING, was_interrupted, deliveries.c.due_at <= bindparam("now")
+            )
+        )
         self._found = Prepared(claimable.where(deliveries.c.seq == bindparam("seq")))
 
     def _write_by_hook(self, tables: Tables) -> None:
@@ -102,6 +126,7 @@ class Claims:
             .where(
                 is_hook(deliveries),
                 deliveries.c.due_at <= bindparam("now"),
+                _is_within(deliveries),
                 ~exists().where(head.c.run_id == deliveries.c.run_id, head.c.status == PENDING, _is_reserved(head)),
             )
             .order_by(deliveries.c.due_at)
@@ -123,30 +148,73 @@ class Claims:
 
     def claim(self, connection: Connection, request: Exchange) -> list[ClaimedDelivery]:
         """Take what the request asks for."""
+        worst = self._worst(connection, request) if request.scan and request.limit > 0 else 0
+        if request.suspect_after is not None and worst >= request.suspect_after:
+            which = _Interrupted(least=request.suspect_after)
+            if suspect := self._claim_due(connection, request, which, 1, request.claim_hooks):
+                return suspect
         claimed: list[ClaimedDelivery] = []
+        most = _ANY if request.limit_interrupted is None else 0  # those are the scan's to count
         for run_id in request.claim_runs:
             if len(claimed) < request.limit:
-                claimed += self._take(connection, request, self._head.rows(connection, {"run": run_id}))
-        left = request.limit - len(claimed)
-        if request.scan and left > 0:
-            by_hook = request.apart or request.claim_hooks
-            find: Callable[[Connection, Exchange, int], Sequence[tuple[Any, ...]]]
-            find = self._find_by_hook if by_hook else self._find
-            claimed += self._take(connection, request, find(connection, request, left))
+                claimed += self._take(connection, request, self._head.rows(connection, {"run": run_id, "most": most}))
+        if request.scan:
+            claimed += self._scan(connection, request, request.limit - len(claimed), worst)
         return claimed
 
-    def _find(self, connection: Connection, request: Exchange, count: int) -> Sequence[tuple[Any, ...]]:
-        return self._due.rows(connection, {"now": request.now, "count": count})
+    def _worst(self, connection: Connection, request: Exchange) -> int:
+        """How often what is due lost its lease, at most; 0 as a rule."""
+        row = self._most_interrupted.row(connection, {"now": request.now})
+        return row[0] or 0 if row else 0
 
-    def _find_by_hook(self, connection: Connection, request: Exchange, count: int) -> list[tuple[Any, ...]]:
+    def _scan(self, connection: Connection, request: Exchange, count: int, worst: int) -> list[ClaimedDelivery]:
+        if request.limit_interrupted is None:
+            return self._claim_due(connection, request, _Interrupted(), count, request.claim_hooks)
+        interrupted: list[ClaimedDelivery] = []
+        rooms = dict(request.claim_hooks)
+        if worst > 0:
+            which = _Interrupted(1, _ANY if request.suspect_after is None else request.suspect_after - 1)
+            few = min(count, request.limit_interrupted)
+            interrupted = self._claim_due(connection, request, which, few, rooms)
+            for claim in interrupted:
+                if claim.delivery.key in rooms:
+                    rooms[claim.delivery.key] -= 1
+        others = self._claim_due(connection, request, _Interrupted(most=0), count - len(interrupted), rooms)
+        return interrupted + others
+
+    def _claim_due(
+        self,
+        connection: Connection,
+        request: Exchange,
+        which: _Interrupted,
+        count: int,
+        rooms: Mapping[HookKey, int],
+    ) -> list[ClaimedDelivery]:
+        if count <= 0:
+            return []
+        if request.apart or request.claim_hooks:
+            rows = self._find_by_hook(connection, request, which, count, rooms)
+        else:
+            statement = self._interrupted if which.least > 0 else self._due
+            rows = statement.rows(connection, {"now": request.now, "count": count, **which._asdict()})
+        return self._take(connection, request, rows)
+
+    def _find_by_hook(
+        self,
+        connection: Connection,
+        request: Exchange,
+        which: _Interrupted,
+        count: int,
+        rooms: Mapping[HookKey, int],
+    ) -> Sequence[tuple[Any, ...]]:
         """What is due, looked for hook by hook: all heads of lines, and of the others what may start.
 
         So however much is due of a hook that is left apart, nobody has to step over it.
         """
         best: dict[str, _Candidate] = {}
         for key in self._pending_keys.all(connection):
-            others = request.claim_hooks.get(key, 0 if key in request.apart else count)
-            params = {**key_params(key), "now": request.now}
+            others = rooms.get(key, 0 if key in request.apart else count)
+            params = {**key_params(key), "now": request.now, **which._asdict()}
             rows = list(self._heads_of_hook.rows(connection, {**params, "count": count}))
             if others > 0:
                 rows += self._others_of_hook.rows(connection, {**params, "count": min(others, count)})
@@ -181,6 +249,11 @@ def _claimable(tables: Tables, *columns: Any) -> Select[Any]:
             ~exists().where(busy.c.run_id == deliveries.c.run_id, busy.c.status == RUNNING),
         )
     )
+
+
+def _is_within(deliveries: FromClause) -> ColumnElement[bool]:
+    """Whether a delivery lost its lease as often as an `_Interrupted` says."""
+    return deliveries.c.interruptions.between(bindparam("least"), bindparam("most"))
 
 
 def _is_reserved(pending: FromClause) -> ColumnElement[bool]:

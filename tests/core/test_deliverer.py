@@ -55,10 +55,18 @@ class Ledger:
         self.exchanges.append(request)
         if self.before_answer is not None:
             self.before_answer(request)
-        claims, self.claims = (
-            (self.claims[: request.limit], self.claims[request.limit :]) if request.scan else ([], self.claims)
-        )
+        claims = self._claimed(request) if request.scan else []
+        self.claims = [each for each in self.claims if each not in claims]
         return claims
+
+    def _claimed(self, request: Exchange) -> list[ClaimedDelivery]:
+        """With the care that is asked for: a suspect alone, then a few that were interrupted, then the others."""
+        assert request.suspect_after is not None
+        assert request.limit_interrupted is not None
+        if suspects := [each for each in self.claims if each.interruptions >= request.suspect_after]:
+            return suspects[: min(1, request.limit)]
+        few = [each for each in self.claims if each.interruptions][: request.limit_interrupted]
+        return (few + [each for each in self.claims if not each.interruptions])[: request.limit]
 
     async def backlog(self, limit: int) -> int:
         return 0
@@ -194,26 +202,65 @@ async def test_no_more_is_claimed_than_there_are_free_places() -> None:
         await eventually(lambda: len(ledger.settled) == 5)
 
 
-async def test_a_suspect_runs_alone() -> None:
+async def test_suspects_run_alone_one_after_the_other_before_anything_else_begins() -> None:
     """A delivery that lost its lease twice may be what ends the process: nobody else's work is at risk."""
     ledger, attempts = Ledger(), Attempts()
-    for name in ("suspect", "plain"):
+    for name in ("first", "suspect-1", "suspect-2"):
         attempts.gates[name] = asyncio.Event()
-    ledger.claims = [
-        claim("r1", "suspect", interruptions=2),
-        claim("r2", "plain"),
-        claim("r3", "suspect", interruptions=2),
-    ]
     async with delivering(ledger, attempts, concurrency=8) as deliverer:
-        await eventually(lambda: bool(attempts.begun))
-        commit(deliverer, "r4", "plain")
-        deliverer.hand_over("r4")
+        commit(deliverer, "r1", "first")
+        deliverer.hand_over("r1")
+        await eventually(lambda: attempts.begun == ["r1/first"])
+        ledger.claims = [
+            claim("r2", "plain"),
+            claim("r3", "suspect-1", interruptions=2),
+            claim("r4", "suspect-2", interruptions=2),
+        ]
+        deliverer.wake()
+        await eventually(lambda: len(ledger.claims) == 2)
+        commit(deliverer, "r5", "plain")
+        deliverer.hand_over("r5")
         await asyncio.sleep(0.05)
-        assert len(attempts.begun) == 1
-        for gate in attempts.gates.values():
-            gate.set()
-        await eventually(lambda: {"r1/suspect", "r2/plain", "r4/plain"} <= set(attempts.begun))
-    assert ("r3/suspect", "released") in ledger.settled, "one suspect at a time"
+        assert attempts.begun == ["r1/first"], "it waits for what is under way"
+        for begun, name in enumerate(("first", "suspect-1"), start=1):
+            attempts.gates[name].set()
+            await eventually(lambda: len(attempts.begun) == begun + 1)  # noqa: B023 - called at once
+            await asyncio.sleep(0.05)
+        assert attempts.begun == ["r1/first", "r3/suspect-1", "r4/suspect-2"], "nothing beside it, or in between"
+        attempts.gates["suspect-2"].set()
+        await eventually(lambda: len(ledger.settled) == 5)
+    assert set(attempts.begun[3:]) == {"r2/plain", "r5/plain"}
+    assert {outcome for _, outcome in ledger.settled} == {"delivered"}
+
+
+async def test_a_suspect_that_may_not_begin_holds_nothing_up() -> None:
+    ledger, attempts = Ledger(), Attempts()
+    attempts.policies["suspect"] = Policy(circuit_threshold=1)
+    attempts.verdicts["suspect"] = Verdict(DeliveryStatus.DEAD, "failed", 1.0, 0.1, failed=True)
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r1", "suspect")
+        deliverer.hand_over("r1")
+        await eventually(lambda: bool(ledger.settled))
+        ledger.claims = [claim("r2", "suspect", interruptions=2), claim("r3", "plain")]
+        deliverer.wake()
+        await eventually(lambda: len(ledger.settled) == 3)
+    assert ledger.settled[1:] == [("r2/suspect", "postponed"), ("r3/plain", "delivered")]
+
+
+async def test_what_was_interrupted_runs_a_few_at_a_time_beside_the_others() -> None:
+    """So a second end of the process makes few of them suspects."""
+    ledger, attempts = Ledger(), Attempts()
+    attempts.gates["slow"] = asyncio.Event()
+    ledger.claims = [claim(f"r{number}", "slow", interruptions=1) for number in range(6)]
+    ledger.claims += [claim(f"p{number}", "plain") for number in range(6)]
+    async with delivering(ledger, attempts, concurrency=16) as deliverer:
+        await eventually(lambda: len(ledger.settled) == 6)
+        deliverer.wake()
+        await asyncio.sleep(0.05)
+        assert [begun for begun in attempts.begun if begun.endswith("slow")] == ["r0/slow", "r1/slow"]
+        attempts.gates["slow"].set()
+        await within(10, deliverer.drain())
+    assert len(ledger.settled) == 12
 
 
 async def test_stopping_gives_back_what_is_running_and_what_was_claimed_and_not_begun() -> None:

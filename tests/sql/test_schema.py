@@ -218,6 +218,8 @@ def test_no_query_reads_a_whole_table(plans: dict[str, list[str]]) -> None:
     ("statement", "index"),
     [
         ("Claims_due", "hookline_deliveries_due"),
+        ("Claims_interrupted", "hookline_deliveries_interrupted"),
+        ("Claims_most_interrupted", "hookline_deliveries_interrupted"),
         ("Claims_head", "hookline_deliveries_line"),
         ("Claims_heads_of_hook", "hookline_deliveries_hook_due"),
         ("Claims_others_of_hook", "hookline_deliveries_hook_due"),
@@ -273,6 +275,7 @@ def test_query_uses_its_index(plans: dict[str, list[str]], statement: str, index
     "statement",
     [
         "Claims_due",
+        "Claims_interrupted",
         "Claims_heads_of_hook",
         "Claims_others_of_hook",
         "HookKeys_next_runnable",

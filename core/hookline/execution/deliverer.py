@@ -12,6 +12,8 @@ was interrupted) is claimed from the ledger first, one delivery of a run at a ti
 
 **Gates.** What may not begin now, because its hook is paused or has as many attempts under way as it may, is put off:
 it leaves its line, so that the next one starts, and waits in the ledger until there is room.
+
+**Care.** What was interrupted may be what ends the process: see `hookline.execution.places`.
 """
 
 from __future__ import annotations
@@ -21,32 +23,29 @@ import contextlib
 import contextvars
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import takewhile
 
 from hookline.clock import Clock
 from hookline.deliveries import FINAL_STATUSES, Delivery, DeliveryStatus
 from hookline.errors import StorageError
 from hookline.execution.attempt import RELEASED, Attempter, Verdict
 from hookline.execution.gates import Gates
-from hookline.execution.lines import DeliveryStorage, Line, Pass, Prepared, Row, delivery_of, settlement_of
+from hookline.execution.lines import SUSPECT_AFTER, DeliveryStorage, Line, Pass, Prepared, Row, delivery_of
+from hookline.execution.places import Places
 from hookline.execution.pressure import Pressure
-from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord, Start
+from hookline.execution.untold import Batch, Untold
+from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord
 
 logger = logging.getLogger("hookline.deliveries")
 
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 """How long stopping waits for the ledger, once the hooks have had their time."""
-MOST_PER_EXCHANGE = 256
 GATHER_SECONDS = 0.02
 """How long what was begun and settled on the short way is gathered before the ledger is told, many at a time."""
 DONE = FINAL_STATUSES | {DeliveryStatus.PARKED}
 """With nothing more to be done by any server."""
-SUSPECT_AFTER = 2
-"""A delivery that lost its lease so often may be what ends the process: it runs alone."""
 
 
 class Deliverer:
@@ -70,24 +69,17 @@ class Deliverer:
         self._storage = storage
         self._server_id = server_id
         self._attempter = attempter
-        self._concurrency = concurrency
         self._on_final = on_final
         self._clock = clock
         self._gates = gates
         self._pressure = pressure
         self._prepared = Prepared()
-        self._queue: deque[Line] = deque()
-        self._active: dict[asyncio.Task[None], Line] = {}
-        self._begun: dict[str, Row] = {}
-        self._starts_in_doubt = False
-        self._claims_in_doubt = False
-        self._outbox: deque[tuple[Line, Row]] = deque()
+        self._places = Places(concurrency)
+        self._untold = Untold()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._scan_at = 0.0
         self._asked_since = False
-        self._careful = False
-        self._lone: Line | None = None
         self._draining = 0
         self._left_until = float("-inf")
         self._stopping = False
@@ -112,7 +104,7 @@ class Deliverer:
         """The response was handed over: its line may start."""
         line = self._prepared.take(run_id)
         if line is not None and not self._closed:
-            self._queue.append(line)
+            self._places.put(line)
             self._start_lines()
 
     def wake(self) -> None:
@@ -124,7 +116,7 @@ class Deliverer:
     @property
     def active(self) -> int:
         """How many lines are under way here."""
-        return len(self._active)
+        return len(self._places.active)
 
     # life
 
@@ -165,19 +157,19 @@ class Deliverer:
         self._stopping = True
         self._unsubscribe()
         ends_at = time.monotonic() + timeout
-        while self._active and (left := ends_at - time.monotonic()) > 0:
-            await asyncio.wait(self._active, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        active = self._places.active
+        while active and (left := ends_at - time.monotonic()) > 0:
+            await asyncio.wait(active, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         self._closed = True
         self._idle.set()
-        for line in self._queue:
+        for line in self._places.clear():
             if line.claimed:
                 self._give_back(line)
-        self._queue.clear()
         self._prepared.clear()
-        for task in list(self._active):
+        for task in list(active):
             task.cancel()
-        if self._active:
-            await asyncio.wait(self._active, timeout=CLOSE_SECONDS)
+        if active:
+            await asyncio.wait(active, timeout=CLOSE_SECONDS)
         if self._loop_task is not None:
             self._wake.set()
             await asyncio.wait((self._loop_task,), timeout=CLOSE_SECONDS)
@@ -188,8 +180,7 @@ class Deliverer:
     # lines
 
     def _start_lines(self) -> None:
-        while self._queue and self._may_start(self._queue[0]):
-            line = self._queue.popleft()
+        while (line := self._places.pop(keep=self._is_scan_due)) is not None:
             if not line.claimed:
                 self._prepared.let_go(line)
             if self._is_reserved(line):
@@ -198,20 +189,10 @@ class Deliverer:
                 self._give_back(line)
         self._wake.set()
 
-    def _may_start(self, line: Line) -> bool:
-        if self._lone is not None and self._lone.started:
-            return False
-        if line.alone:
-            return not self._active
-        kept = 0 if line.claimed else self._kept_places
-        return len(self._active) < self._concurrency - kept
-
     @property
-    def _kept_places(self) -> int:
-        """How many places are not for fresh lines, because it is time to look what else is due."""
-        if self._stopping or self._lone is not None or time.monotonic() < self._scan_at:
-            return 0
-        return max(1, self._concurrency // 4)
+    def _is_scan_due(self) -> bool:
+        """Whether it is time to look what else is due: some places are kept for it."""
+        return not self._stopping and time.monotonic() >= self._scan_at
 
     def _is_reserved(self, line: Line) -> bool:
         """Whether the line is this server's own: claimed, or just committed here; others are claimed first."""
@@ -219,17 +200,16 @@ class Deliverer:
 
     def _start_line(self, line: Line) -> None:
         self._idle.clear()
-        line.started = True
         task = asyncio.get_running_loop().create_task(
             self._run_line(line), name=f"line {line.run.run_id}", context=self._context.copy()
         )
-        self._active[task] = line
+        self._places.enter(task, line)
         task.add_done_callback(self._line_done)
 
     def _line_done(self, task: asyncio.Task[None]) -> None:
-        line = self._active.pop(task)
-        if line is self._lone:
-            self._lone = None
+        line = self._places.leave(task)
+        if line.interruptions > 0:  # others like it may wait for its place
+            self.wake()
         if task.cancelled() and line.rows[0].verdict is None:  # before its first step
             self._give_back(line)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -298,14 +278,13 @@ class Deliverer:
         self._settle(line, line.rows[0])
 
     def _settle(self, line: Line, row: Row) -> None:
-        line.unsettled += 1
-        self._outbox.append((line, row))
+        self._untold.settle(line, row)
         self._wake.set()
 
     def _begin(self, row: Row) -> None:
         row.delivery.attempt_count += 1
         row.delivery.status = DeliveryStatus.RUNNING
-        self._begun[row.delivery.delivery_id] = row
+        self._untold.begin(row)
 
     # the ledger
 
@@ -313,14 +292,13 @@ class Deliverer:
         delay = 0.1
         while True:
             await self._wait_for_something()
-            if self._stopping and not self._active and not self._outbox:
+            if self._stopping and not self._places.active and not self._untold.has_settled:
                 return
             if self._gates.reopen():
                 self._scan_at = 0.0
             self._asked_since = False
-            most = 0 if self._starts_in_doubt else MOST_PER_EXCHANGE
-            batch = [self._outbox.popleft() for _ in range(min(len(self._outbox), most))]
-            request, begun = self._compose(batch)
+            batch = self._untold.take()
+            request = self._compose(batch)
             if request is None:
                 continue
             try:
@@ -331,93 +309,62 @@ class Deliverer:
                     error,
                     exc_info=None if isinstance(error, StorageError) else error,
                 )
-                self._outbox.extendleft(reversed(batch))
-                self._begun.update({row.delivery.delivery_id: row for row in begun})
-                self._starts_in_doubt = bool(begun)  # they may be stored: what comes of them is told at a known fence
-                self._claims_in_doubt |= request.limit > 0
+                self._untold.put_back(batch, with_claims=request.limit > 0)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, POLL_SECONDS * 2)
                 continue
             delay = 0.1
-            self._starts_in_doubt = self._claims_in_doubt = False
-            self._stored(batch, begun)
+            self._untold.told(batch)
+            self._tell_of_final(batch)
             self._take(claimed, request)
-            has_work = self._active or self._queue or self._outbox or self._begun
-            if request.scan and not (claimed or self._asked_since or has_work):
+            if request.scan and not (claimed or self._asked_since or self._places or self._untold):
                 self._idle.set()
 
     async def _wait_for_something(self) -> None:
         if not self._wake.is_set():
-            may_scan = not self._stopping and self._free_slots(0) > 0
+            may_scan = not self._stopping and self._places.free(keep=self._is_scan_due) > 0
             timeout = max(0.0, self._scan_at - time.monotonic()) if may_scan else POLL_SECONDS
             timeout = min(timeout, self._gates.seconds_left)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._wake.wait()
-        if (self._begun or self._outbox) and not self._is_urgent():
+        if self._untold and not self._is_urgent():
             await asyncio.sleep(GATHER_SECONDS)
         self._wake.clear()
 
     def _is_urgent(self) -> bool:
         """Whether somebody waits for the exchange: a claimed line for its next delivery, or one who drains or stops."""
-        return self._stopping or self._draining > 0 or any(line.claimed for line, _ in self._outbox)
+        return self._stopping or self._draining > 0 or self._untold.is_waited_for
 
-    def _compose(self, batch: list[tuple[Line, Row]]) -> tuple[Exchange | None, list[Row]]:
-        settled = {row.delivery.delivery_id for _, row in batch}
-        begun = [row for key, row in self._begun.items() if key not in settled]
-        self._begun.clear()
-        settlements = [settlement_of(row) for _, row in batch]
-        ended = [line for line, row in batch if row is line.rows[-1] and row.verdict is not RELEASED]
-        free = 0 if self._stopping else self._free_slots(sum(line.started for line in ended))
-        scan = free > 0 and (time.monotonic() >= self._scan_at or self._nothing_here(batch))
-        if not (begun or settlements or scan or self._claims_in_doubt):
-            return None, begun
+    def _compose(self, batch: Batch) -> Exchange | None:
+        ended = batch.ended
+        ending = sum(line.started for line in ended)
+        free = 0 if self._stopping else self._places.free(ending=ending, keep=self._is_scan_due)
+        scan = free > 0 and (self._is_scan_due or self._nothing_here(batch))
+        if not (batch or scan or batch.claims_in_doubt):
+            return None
         apart, rooms = self._gates.claims() if scan else ((), {})
-        return (
-            Exchange(
-                server_id=self._server_id,
-                now=self._clock.time(),
-                starts=[Start(row.delivery.delivery_id, row.fence) for row in begun],
-                settlements=settlements,
-                claim_runs=[line.run.run_id for line in ended if line.claimed] if free else (),
-                scan=scan,
-                limit=min(free, 1) if self._careful else free,
-                apart=apart,
-                claim_hooks=rooms,
-                held=self._held(batch, begun) if self._claims_in_doubt else None,
-            ),
-            begun,
+        return Exchange(
+            server_id=self._server_id,
+            now=self._clock.time(),
+            starts=batch.starts,
+            settlements=batch.settlements,
+            claim_runs=[line.run.run_id for line in ended if line.claimed] if free else (),
+            scan=scan,
+            limit=free,
+            apart=apart,
+            claim_hooks=rooms,
+            limit_interrupted=self._places.free_for_interrupted,
+            suspect_after=SUSPECT_AFTER,
+            held=self._untold.held(batch, self._places) if batch.claims_in_doubt else None,
         )
 
-    def _held(self, batch: list[tuple[Line, Row]], begun: list[Row]) -> dict[str, int]:
-        """All deliveries that are on their way here, with the fences at which they would be running."""
-        rows = [row for line in (*self._active.values(), *self._queue) for row in line.rows]
-        rows += [row for _, row in (*batch, *self._outbox)] + begun
-        return {row.delivery.delivery_id: row.fence if row.taken else row.fence + 1 for row in rows}
-
-    def _free_slots(self, ending: int) -> int:
-        if self._lone is not None:
-            return 0
-        free = self._concurrency - len(self._active) + ending
-        return max(0, free - len(self._queue), min(free, self._kept_places) - self._claimed_in_queue)
-
-    @property
-    def _claimed_in_queue(self) -> int:
-        """How many claimed lines wait for a place: they are before the fresh ones."""
-        return sum(1 for _ in takewhile(lambda line: line.claimed, self._queue))
-
-    def _nothing_here(self, batch: Collection[object]) -> bool:
+    def _nothing_here(self, batch: Batch) -> bool:
         """Whether somebody who drains waits for the ledger's word alone."""
-        return self._draining > 0 and not (self._active or self._queue or batch)
+        return self._draining > 0 and not (self._places or batch.settled)
 
-    def _stored(self, batch: list[tuple[Line, Row]], begun: list[Row]) -> None:
-        for row in begun:
-            row.taken = True
-            row.fence += 1
-        for line, row in batch:
-            line.unsettled -= 1
-            if line.unsettled <= 0:
-                line.settled.set()
+    def _tell_of_final(self, batch: Batch) -> None:
+        for _, row in batch.settled:
             if row.verdict is not None and row.verdict.status in DONE:
                 self._pressure.add(-1)
                 if self._on_final is not None and row.verdict.status in FINAL_STATUSES:
@@ -425,28 +372,31 @@ class Deliverer:
 
     def _take(self, claimed: list[ClaimedDelivery], request: Exchange) -> None:
         if request.scan:
-            self._drop_prepared()
-            is_all = len(claimed) < request.limit
-            self._gates.claimed(dict(request.claim_hooks), (claim.delivery.key for claim in claimed), is_all=is_all)
-            if not is_all:
-                self.wake()
-            elif not self._asked_since:
-                self._scan_at = time.monotonic() + POLL_SECONDS
-        suspects = [claim for claim in claimed if claim.interruptions >= SUSPECT_AFTER]
-        if request.scan:
-            self._careful = bool(suspects)
+            self._scanned(claimed, request)
         for claim in claimed:
             row = Row(claim.delivery, claim.fence, taken=True)
-            line = Line(claim.run, [row], 0.0, claimed=True, alone=claim in suspects)
-            if claim in suspects[1:] or self._stopping:
+            line = Line(claim.run, [row], 0.0, claimed=True, interruptions=claim.interruptions)
+            if self._stopping:
                 self._give_back(line)
             elif (verdict := self._let_in(line, row)) is not None:
                 row.verdict = verdict
                 self._settle(line, row)
             else:
-                self._lone = line if line.alone else self._lone
-                self._queue.insert(self._claimed_in_queue, line)
+                self._places.put(line)
         self._start_lines()
+
+    def _scanned(self, claimed: list[ClaimedDelivery], request: Exchange) -> None:
+        self._drop_prepared()
+        interrupted = sum(claim.interruptions > 0 for claim in claimed)
+        has_suspect = any(claim.interruptions >= SUSPECT_AFTER for claim in claimed)
+        self._places.hold(has_suspect=has_suspect)
+        is_full = has_suspect or len(claimed) >= request.limit
+        is_all = not is_full and interrupted < (request.limit_interrupted or 0)
+        self._gates.claimed(dict(request.claim_hooks), (claim.delivery.key for claim in claimed), is_all=is_all)
+        if is_full:
+            self.wake()
+        elif not self._asked_since:
+            self._scan_at = time.monotonic() + POLL_SECONDS
 
     def _drop_prepared(self) -> None:
         now = self._clock.monotonic()

@@ -12,6 +12,8 @@ from hookline.execution.attempt import Found, Verdict
 from hookline.execution.gates import Gate
 from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord, Settlement
 
+SUSPECT_AFTER = 2
+"""A delivery that lost its lease so often may be what ends the process: it runs alone."""
 MOST_PREPARED = 1000
 """Lines kept in memory until their turn comes; the others are found in the ledger."""
 MOST_PREPARED_SIZE = 32_000_000
@@ -55,18 +57,23 @@ class Line:
     """Deliveries of one run, attempted one after the other.
 
     `reserved_from`: when its reservation for this server began (monotonic); `claimed`: taken from the ledger, which
-    knows what comes next; `alone`: nothing else may run meanwhile; `started`: it has one of the places;
-    `unsettled`: verdicts that the ledger does not know yet.
+    knows what comes next; `interruptions`: how often what was claimed lost its lease before; `started`: it has one of
+    the places; `unsettled`: verdicts that the ledger does not know yet.
     """
 
     run: RunRecord
     rows: list[Row]
     reserved_from: float
     claimed: bool = False
-    alone: bool = False
+    interruptions: int = 0
     started: bool = False
     unsettled: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what ends the process."""
+        return self.interruptions >= SUSPECT_AFTER
 
     @property
     def size(self) -> int:

@@ -196,12 +196,17 @@ class Exchange:
     3. Rows that are `pending` are claimed, at most `limit`: the due head of each run in `claim_runs`, then, with
        `scan`, the due head of any line, any due row out of line whose hook is not in `apart`, and of each hook in
        `claim_hooks` at most so many of those; earliest `due_at` first. Never two rows of one run, and none while
-       another row of its run is `running`.
+       another row of its run is `running`. What lost its lease, maybe because it ends the process, can be claimed with
+       more care: see `limit_interrupted` and `suspect_after`.
 
     Attributes:
         apart: hooks that are paused, or limited in how many may run at once: `scan` leaves what is due of them out of
             line alone. Heads of lines it claims all the same, so that they can be postponed and hold up no line.
         claim_hooks: those of them that may start, with how many.
+        limit_interrupted: at most so many of those that lost a lease are claimed, by `scan` alone and before all
+            others; None: they are claimed like others.
+        suspect_after: what lost its lease so often is claimed by `scan` alone, first, one in an exchange, and with
+            nothing beside it; None: nothing is.
         held: the deliveries that this server knows to be its own, with their fences, said after an exchange that
             failed: it may have been done all the same, and have claimed what nobody heard of. That is given back as if
             `released`, and its fence grows.
@@ -216,6 +221,8 @@ class Exchange:
     limit: int = 0
     apart: Collection[HookKey] = ()
     claim_hooks: Mapping[HookKey, int] = field(default_factory=dict)
+    limit_interrupted: int | None = None
+    suspect_after: int | None = None
     held: Mapping[str, int] | None = None
 
 

@@ -23,6 +23,7 @@ import pytest
 
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
 
+from hookline.testing.storage_contract.careful_claims import CarefulClaims
 from hookline.testing.storage_contract.claims import Claims
 from hookline.testing.storage_contract.crash_points import CrashPoints
 from hookline.testing.storage_contract.filters import Filters
@@ -46,6 +47,7 @@ class StorageContract(
     LostSessions,
     Settlements,
     Claims,
+    CarefulClaims,
     HookClaims,
     TakeOvers,
     People,
