@@ -1,43 +1,31 @@
-"""AgentOS: agents, their one ledger and their plugins, served together."""
+"""AgentOS: agents, their one ledger and their plugins (see `definition`), served together (see `execution.runtime`)."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from hookline.addresses import is_loopback
 from hookline.agent import Agent
-from hookline.authentication import Authenticator
+from hookline.authentication import check_exposure
 from hookline.clock import SYSTEM_CLOCK, Clock
-from hookline.definition import one_database, runnables_by_key
-from hookline.deliveries import HookKey
+from hookline.definition import Definition
 from hookline.errors import ConfigurationError, ServerBusyError, StorageError
 from hookline.execution.gates import HookState
+from hookline.execution.limits import Limits
 from hookline.execution.live_run import LiveRun, RunRequest
 from hookline.execution.points import read_points
-from hookline.execution.pressure import RETRY_SECONDS
-from hookline.execution.runtime import Limits, Runtime
+from hookline.execution.runtime import Runtime
 from hookline.models import Model
-from hookline.plan import GivenHook, Plan, PlanDefaults, build_plan
-from hookline.plugins import PluginRegistry, PluginState
-from hookline.replays import plan_replay
-from hookline.runnable import Runnable, slug
+from hookline.runnable import Runnable
 from hookline.storage import Database, ReplayRecord, ReplayStatus, Storage
-from hookline.transport import Transport
 
 if TYPE_CHECKING:
     from hookline.settings import Settings
 
-logger = logging.getLogger("hookline")
 
-Key = tuple[str, str]
-
-
-class AgentOS:
+class AgentOS(Definition):
     """Serves agents over a transport, with one ledger.
 
     Making one validates; `load()` and `get_app()` load the plugins; only the lifespan touches the database.
@@ -75,94 +63,24 @@ class AgentOS:
         clock: Clock = SYSTEM_CLOCK,
         base_app: Any = None,
     ) -> None:
-        self.id = id or slug(name or "") or "agent-os"
-        self.name = name or self.id
-        self.runnables = runnables_by_key(agents or ())
-        self.run_hooks_in_background = run_hooks_in_background
+        super().__init__(
+            id,
+            name=name,
+            agents=agents,
+            db=db,
+            pre_hooks=pre_hooks,
+            post_hooks=post_hooks,
+            run_hooks_in_background=run_hooks_in_background,
+            plugins=plugins,
+            settings=settings,
+            clock=clock,
+        )
         self.base_app = base_app
-        self._db = one_database(db, self.runnables.values())
-        self._pre_hooks = tuple(pre_hooks or ())
-        self._post_hooks = tuple(post_hooks or ())
-        self._plugin_objects = tuple(plugins or ())
-        self._settings = settings
-        self.clock = clock
-        self._registry: PluginRegistry | None = None
-        self._plans: dict[Key, Plan] = {}
         self._app: Any = None
         self._runtime: Runtime | None = None
         self._shutting_down = False
         self._ends_at = 0.0
         self._left_behind = 0
-
-    # definition
-
-    def load(self) -> AgentOS:
-        """Read the settings, load the plugins, look up models, and plan the hooks; a second time does nothing.
-
-        Raises:
-            ConfigurationError: with the culprit's name and the mend.
-        """
-        if self._registry is not None:
-            return self
-        if self._settings is None:
-            from hookline.settings import load_settings  # pydantic-settings costs more than all of the core
-
-            self._settings = load_settings()
-        registry = PluginRegistry.from_settings(self._settings)
-        registry.load(self._plugin_objects)
-        registry.check()
-        for runnable in self.runnables.values():
-            if isinstance(runnable, Agent):
-                runnable.resolve_model(lambda provider, model_id: _make_model(registry, provider, model_id))
-            runnable.check()
-        self._plans = {key: self._plan(runnable, registry) for key, runnable in self.runnables.items()}
-        self._settings.hook_overrides.check_names(
-            (HookKey(owner, item.phase, item.name) for (_, owner), plan in self._plans.items() for item in plan.items),
-            absent_plugins={info.name for info in registry.plugins if info.state is not PluginState.ACTIVE},
-        )
-        self._registry = registry
-        return self
-
-    def _plan(self, runnable: Runnable, registry: PluginRegistry) -> Plan:
-        def of_plugins(point: str) -> list[GivenHook]:
-            return [GivenHook(each.function, "plugin", each.plugin) for each in registry.implementations(point)]
-
-        server_pre = [GivenHook(function, "server") for function in self._pre_hooks]
-        server_post = [GivenHook(function, "server") for function in self._post_hooks]
-        return build_plan(
-            runnable,
-            pre=[*of_plugins("pre_run"), *server_pre],
-            post=[*server_post, *of_plugins("post_run")],
-            defaults=PlanDefaults(**{each.name: getattr(self.settings, each.name) for each in fields(PlanDefaults)}),
-            overrides=self.settings.hook_overrides,
-            run_in_background=self.run_hooks_in_background,
-        )
-
-    @property
-    def settings(self) -> Settings:
-        """The settings; read at `load()` unless given."""
-        if self._settings is None:
-            raise ConfigurationError("the settings are read by load(): call it first")
-        return self._settings
-
-    @property
-    def registry(self) -> PluginRegistry:
-        """The plugins; loaded at `load()`."""
-        if self._registry is None:
-            raise ConfigurationError("the plugins are loaded by load(): call it first")
-        return self._registry
-
-    @property
-    def database(self) -> Database:
-        """The one ledger: what was given, else what the settings name."""
-        if self._db is None:
-            self._db = self.registry.storage(self.settings.storage)(self.settings.database)
-            logger.warning("the app names no db: runs and deliveries are stored in %s", self._db.url)
-        return self._db
-
-    def plan_of(self, runnable: Runnable) -> Plan:
-        """The hooks around a runnable's runs."""
-        return self._plans[runnable.kind, runnable.id]
 
     # serving
 
@@ -174,7 +92,7 @@ class AgentOS:
         """
         self.load()
         if self._app is None:
-            self._app = self._transport().create_app(self)
+            self._app = self._transport.create_app(self)
         return self._app
 
     def serve(
@@ -205,21 +123,10 @@ class AgentOS:
         """
         try:
             self.load()
-            self._check_exposure(host, insecure)
-            self._transport().serve(self, app, host=host, port=port, reload=reload, root_path=root_path)
+            check_exposure(self, host, insecure=insecure)
+            self._transport.serve(self, app, host=host, port=port, reload=reload, root_path=root_path)
         except ConfigurationError as error:
             raise SystemExit(f"hookline: {' '.join(str(error).split())}") from None
-
-    def _check_exposure(self, host: str, insecure: bool) -> None:
-        if not (insecure or is_loopback(host) or Authenticator.of(self).is_required):
-            raise ConfigurationError(
-                f"host={host!r} can be reached by others and nothing asks them who they are: set HOOKLINE_API_KEYS, "
-                f"install a plugin that authenticates, serve on 127.0.0.1 behind a proxy that does, "
-                f"or say insecure=True (--insecure)"
-            )
-
-    def _transport(self) -> Transport:
-        return self.registry.transport(self.settings.transport)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         """What a server that is given this object for an app is told: serve `agent_os.get_app()`.
@@ -249,36 +156,19 @@ class AgentOS:
             raise ConfigurationError(f"the lifespan of AgentOS {self.id!r} is running already")
         self._shutting_down = False
         self._warn_of_unknown_settings()
-        settings = self.settings
         async with AsyncExitStack() as stack:
             self._runtime = runtime = await Runtime.open(
                 self.database,
                 runnables=self.runnables,
                 plans=self._plans,
-                points=read_points(self.registry.implementations, timeout=settings.inline_timeout),
-                limits=Limits(
-                    hook_threads=settings.hook_threads,
-                    tool_threads=settings.tool_threads,
-                    delivery_threads=settings.delivery_threads,
-                    delivery_concurrency=settings.delivery_concurrency,
-                    max_waiting_deliveries=settings.max_waiting_deliveries,
-                    max_abandoned_threads=settings.max_abandoned_threads,
-                    max_interruptions=settings.max_interruptions,
-                    retention=settings.retention,
-                    store_rejected_input=settings.store_rejected_input,
-                ),
+                points=read_points(self.registry.implementations, timeout=self.settings.inline_timeout),
+                limits=Limits.from_settings(self.settings),
                 clock=self.clock,
             )
             stack.push_async_callback(self._close, runtime)
             for _, context in self.registry.lifespans(self):
                 await stack.enter_async_context(context)
             yield
-
-    def _warn_of_unknown_settings(self) -> None:
-        from hookline.settings import unknown_names  # pydantic-settings costs more than all of the core
-
-        for unknown in unknown_names(self.registry.plugins):
-            logger.warning("%s", unknown)
 
     async def _close(self, runtime: Runtime) -> None:
         self.begin_shutdown()
@@ -317,24 +207,8 @@ class AgentOS:
             raise ConfigurationError(f"the lifespan of AgentOS {self.id!r} is running: it cannot be replaced meanwhile")
         if self.base_app is not None:
             self.get_app()  # for good: a second time, that app would get the same routes again
-        parts = [self, *self.runnables.values()]
-        before = [dict(vars(part)) for part in parts]
-        try:
-            for runnable in self.runnables.values():
-                runnable.db = db
-                if model is not None and isinstance(runnable, Agent):
-                    runnable.replace_model(model)
-            self._db = db
-            self.clock = clock or self.clock
-            self._plugin_objects += tuple(plugins)
-            self._registry, self._plans = None, {}
-            if self._settings is not None and not self._settings.given:
-                self._settings = None
+        with self._redefined(db=db, clock=clock, model=model, plugins=plugins):
             yield self
-        finally:
-            for part, attributes in zip(parts, before, strict=True):
-                vars(part).clear()
-                vars(part).update(attributes)
 
     # while it is served
 
@@ -396,17 +270,7 @@ class AgentOS:
         runtime = self._open
         if self._shutting_down:
             raise ServerBusyError("the server is shutting down")
-        if len(runtime.engine.live) >= self.settings.max_concurrent_runs:
-            raise ServerBusyError(
-                f"{self.settings.max_concurrent_runs} runs are under way, which is the limit (max_concurrent_runs)",
-                retry_after=1.0,
-            )
-        if runtime.is_full:
-            raise ServerBusyError(
-                f"{runtime.undone} deliveries are not done, and {self.settings.max_waiting_deliveries} are the limit "
-                f"(max_waiting_deliveries)",
-                retry_after=RETRY_SECONDS,
-            )
+        runtime.admission.check()
         request = RunRequest(
             runnable,
             message,
@@ -429,15 +293,6 @@ class AgentOS:
     def wake_deliveries(self) -> None:
         """Something became due in the ledger (a redriven delivery): look now."""
         self._open.deliverer.wake()
-
-    def plan_replay(self, hook: str, **chosen: Any) -> ReplayRecord:
-        """A replay of a background hook over stored runs, ready for `start_replay`; see `hookline.replays.plan_replay`.
-
-        Raises:
-            ReplayError: something of it has no meaning.
-        """
-        self.load()
-        return plan_replay(self._plans, hook, now=self.clock.time(), **chosen)
 
     async def start_replay(self, replay: ReplayRecord) -> ReplayRecord:
         """Store a replay; from now on its deliveries are made, here or by another server of the ledger."""
@@ -490,7 +345,3 @@ class AgentOS:
             ConfigurationError: the lifespan is not running.
         """
         await self._open.drain()
-
-
-def _make_model(registry: PluginRegistry, provider: str, model_id: str) -> Model:
-    return registry.model(provider)(model_id)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hookline import hookspecs
+from hookline.addresses import is_loopback
 from hookline.api_keys import ApiKeys
 from hookline.calling import Callee, Caller, read_callee
-from hookline.errors import AuthenticationError, HookError
+from hookline.errors import AuthenticationError, ConfigurationError, HookError
 from hookline.hooks import options_of
 from hookline.plugins import Implementation
 from hookline.principals import ADMIN, Principal
@@ -102,6 +103,21 @@ class Authenticator:
         except Exception as error:
             logger.exception("authenticate of plugin %r failed", hook.plugin, extra={"hook": hook.callee.name})
             raise HookError(f"authenticate of plugin {hook.plugin!r} failed: {type(error).__name__}") from error
+
+
+def check_exposure(agent_os: AgentOS, host: str, *, insecure: bool) -> None:
+    """Refuse to serve where others reach it and nobody is asked who they are.
+
+    Raises:
+        ConfigurationError: the host is not loopback, there is no way to authenticate, and nobody said `insecure`; or
+            an `authenticate` hook requires an argument that nobody can give.
+    """
+    if not (insecure or is_loopback(host) or Authenticator.of(agent_os).is_required):
+        raise ConfigurationError(
+            f"host={host!r} can be reached by others and nothing asks them who they are: set HOOKLINE_API_KEYS, "
+            f"install a plugin that authenticates, serve on 127.0.0.1 behind a proxy that does, "
+            f"or say insecure=True (--insecure)"
+        )
 
 
 def _read_hook(implementation: Implementation, timeout: float) -> _Hook:

@@ -354,8 +354,9 @@ def schedule_background(delivery: Delivery, runnable: Runnable, run_output: RunO
 def delivery_finished(delivery: Delivery, runnable: Runnable) -> Awaitable[None] | None:
     """See a delivery that is `delivered`, `dead` or `discarded`; sync (in a thread) or async.
 
-    Called in the process that settled it, after that is stored. It is an observation, not a delivery of its own: if
-    the process dies in between, nobody calls it again.
+    Called in the process that settled it, after that is stored, for at most 8 deliveries at a time. It is an
+    observation, not a delivery of its own: if the process dies in between, nobody calls it again, and when 10,000 wait
+    to be told of, the oldest are left out, which is logged.
 
     Args:
         delivery: the delivery, with its final status and `last_error`.

@@ -15,9 +15,10 @@ from weakref import WeakKeyDictionary
 from hookline.calling import Caller
 from hookline.errors import RunningLoopError
 from hookline.events import RunEvent
-from hookline.execution.engine import Engine, EngineParts
+from hookline.execution.engine import Engine
 from hookline.execution.heartbeat import Heartbeat, this_server
 from hookline.execution.live_run import LiveRun, RunRequest
+from hookline.execution.parts import EngineParts
 from hookline.execution.points import Points
 from hookline.execution.sweeper import Sweeper
 from hookline.execution.unstored import Unstored

@@ -13,7 +13,7 @@ import pytest
 from core_support import DEADLINE, agent, events_of, finished, model_of, serving
 from hookline import Agent, AgentOS, Delivery, LiveRun, RunStatus, StorageError, hook
 from hookline.deliveries import FINAL_STATUSES, DeliveryStatus
-from hookline.execution import deliverer, engine, heartbeat, sweeper
+from hookline.execution import deliverer, heartbeat, repair, sweeper
 from hookline.storage import DeliveryFilter, Storage
 from hookline_sql import SqliteDb
 from watched_db import Moment, WatchedDb
@@ -33,7 +33,7 @@ HOOKS = ["pre", "slow", "stumbling", "last"]
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "REPAIR_SECONDS", (0.02, 0.05))
+    monkeypatch.setattr(repair, "REPAIR_SECONDS", (0.02, 0.05))
     monkeypatch.setattr(deliverer, "CLOSE_SECONDS", 0.2)
     monkeypatch.setattr(deliverer, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)

@@ -11,12 +11,12 @@ import pytest
 
 from core_support import FaultyDb, agent, complete, delivery_with, drained, finished, serving, stored_run
 from hookline import AgentOS, InputCheckError, RunLostError, RunOutput, RunStatus, StorageError, guardrail, hook
-from hookline.execution import engine
+from hookline.execution import repair
 
 
 @pytest.fixture(autouse=True)
 def _store_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "REPAIR_SECONDS", (0.02, 0.05))
+    monkeypatch.setattr(repair, "REPAIR_SECONDS", (0.02, 0.05))
 
 
 async def expect_no_run(agent_os: AgentOS, faulty: FaultyDb, **options: Any) -> str:

@@ -18,12 +18,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
 
-from hookline.calling import Caller
-from hookline.clock import SYSTEM_CLOCK, Clock
 from hookline.errors import (
     HooklineError,
     ModelError,
@@ -35,57 +30,24 @@ from hookline.errors import (
 from hookline.events import EventName
 from hookline.execution.inline import HookFailedError, InlineHooks, RunRejectedError
 from hookline.execution.live_run import TERMINAL_OF, LiveRun, Rejection, RunRequest
-from hookline.execution.points import Points
+from hookline.execution.parts import EngineParts
 from hookline.execution.record import message_of
-from hookline.execution.rows import NotStorableError, encode_object, record_of
+from hookline.execution.repair import Repairs
+from hookline.execution.rows import NotStorableError, Rows, encode_object
 from hookline.execution.scheduling import Scheduler
 from hookline.execution.scope import Scope
 from hookline.execution.session_queue import SessionQueue
-from hookline.jsontext import dumps, loads
+from hookline.jsontext import loads
 from hookline.messages import Message
 from hookline.plan import Plan
 from hookline.runs import Metrics, RunError, RunStatus
 from hookline.sessions import Session
-from hookline.storage import FinishRun, LockedSession, NewDelivery, RunRecord, RunStorage, SessionLock
-from hookline.threads import DaemonThreads
+from hookline.storage import LockedSession, RunRecord, SessionLock
 
 logger = logging.getLogger("hookline.runs")
 
 LOCK_POLL_SECONDS = (0.02, 0.5)
 """How often a session that another process holds is asked for: at first, and at most."""
-
-REPAIR_SECONDS = (0.5, 30.0)
-"""How long to wait before the ledger is repaired, after a failure of the storage: at first, and at most."""
-
-
-class Lines(Protocol):
-    """Where the deliveries of a committed run go."""
-
-    def line_committed(self, run: RunRecord, deliveries: list[NewDelivery], now: float) -> None:
-        """Take note of a run's line; it may start once the response was handed over."""
-
-    def hand_over(self, run_id: str) -> None:
-        """The response was handed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineParts:
-    """What an engine is made of.
-
-    `ledger` tells one database from another within this process, None where nothing is kept; `lines` is None where
-    hooks are never in the background.
-    """
-
-    storage: RunStorage
-    server_id: str
-    ledger: str | None
-    caller: Caller
-    hook_threads: DaemonThreads
-    tool_threads: DaemonThreads
-    points: Points
-    lines: Lines | None = None
-    store_rejected_input: bool = False
-    clock: Clock = SYSTEM_CLOCK
 
 
 class Engine:
@@ -96,9 +58,10 @@ class Engine:
         self._parts = parts
         self._storage = parts.storage
         self._queue = SessionQueue(parts.ledger)
-        self._inline = InlineHooks(parts.caller, parts.hook_threads, self._present_record)
         self._scheduler = Scheduler(parts.points)
-        self._aftermath: set[asyncio.Task[None]] = set()
+        self._rows = Rows(self._scheduler, parts.server_id, store_rejected_input=parts.store_rejected_input)
+        self._inline = InlineHooks(parts.caller, parts.hook_threads, self._rows.present_record_of)
+        self._repairs = Repairs(parts.storage, self._rows, parts.lines)
 
     def start(self, request: RunRequest, plan: Plan) -> LiveRun:
         """Start a run on the running loop."""
@@ -109,9 +72,7 @@ class Engine:
 
     async def close(self) -> None:
         """Give up what is still tried again after a failure of the storage: another server's sweep will do it."""
-        for task in self._aftermath:
-            task.cancel()
-        await asyncio.gather(*self._aftermath, return_exceptions=True)
+        await self._repairs.close()
 
     def _new_run(self, request: RunRequest, plan: Plan) -> LiveRun:
         points = self._parts.points
@@ -156,7 +117,7 @@ class Engine:
             self._absorb_cancellation(run)
             self._conclude(run, RunStatus.CANCELLED, "cancelled")
         except StorageError as error:  # acceptance was not stored, or it was and nobody said so
-            self._repair(run, error)
+            self._repairs.end_as_failed(run, error)
             raise
         except Exception as error:  # noqa: BLE001 - the run's own outcome; what it is, `_fail` tells apart
             self._fail(run, error)
@@ -186,7 +147,7 @@ class Engine:
         )
         locked = await self._lock(run, lock)
         if run.request.own_session and locked.session.user_id != run.request.user_id:
-            self._keep_trying(run)
+            self._repairs.give_session_back(run)
             raise SessionNotFoundError(f"there is no session {run.session_id!r}")
         state = run.run_context.session_state
         state.update(loads(locked.state))
@@ -203,7 +164,7 @@ class Engine:
             try:
                 locked = await run.uninterrupted(self._storage.lock_session(lock))
             except StorageError:
-                self._keep_trying(run)
+                self._repairs.give_session_back(run)
                 raise
             if locked is not None:
                 return locked
@@ -232,7 +193,7 @@ class Engine:
         await run.uninterrupted(self._accept_and_mark(run))
 
     async def _accept_and_mark(self, run: LiveRun) -> None:
-        await self._storage.accept_run(self._record_of(run), run.pre_deliveries)
+        await self._storage.accept_run(self._rows.record_of(run), run.pre_deliveries)
         run.mark_accepted()
 
     # after it
@@ -303,15 +264,15 @@ class Engine:
             run.encode()
 
     async def _commit(self, run: LiveRun) -> None:
-        request = self._finish_request(run, accepted=run.is_accepted)
+        request = self._rows.finish_request(run, accepted=run.is_accepted)
         was_ours = run.server_id is None  # another's background pre-hooks are in the ledger only; the sweep tries again
         try:
             stored = await self._storage.finish_run(request)
         except StorageError as error:
             if run.is_accepted and was_ours:
-                self._repair(run, error)
+                self._repairs.end_as_failed(run, error)
             elif was_ours:
-                self._keep_trying(run)
+                self._repairs.give_session_back(run)
             raise
         if not stored:
             raise RunLostError(f"run {run.run_id} was taken over by another server")
@@ -321,60 +282,6 @@ class Engine:
         for delivery in line:
             run.emit(EventName.HOOK_SCHEDULED, hook=delivery.hook, delivery_id=delivery.delivery_id)
         run.end(TERMINAL_OF[run.output.status])
-
-    def _finish_request(self, run: LiveRun, *, accepted: bool) -> FinishRun:
-        status, plan = run.output.status, run.plan
-        hooks = [hook for hook in plan.post_background if status in hook.on]
-        return FinishRun(
-            run=self._record_of(run),
-            accepted=accepted,
-            deliveries=self._scheduler.schedule(run, hooks, first_position=len(plan.pre_background)),
-            session_state=run.state_text if run.state_text != run.stored_state else None,
-            now=run.clock.time(),
-        )
-
-    # when the storage fails
-
-    def _repair(self, run: LiveRun, error: StorageError) -> None:
-        """Bring the ledger to what the client is told: that the run is not stored.
-
-        An operation that failed may have been done all the same. So until the storage answers again: a run that may
-        be there as `running` is ended as `failed`, reason `not_stored`, and the session is given back.
-        """
-        self._keep_trying(run, lambda: self._store_as_failed(run, error))
-
-    def _keep_trying(self, run: LiveRun, repair: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Do a repair, and give the session back, until the storage has done both."""
-        task = asyncio.get_running_loop().create_task(self._try_again(run, repair), name=f"repair {run.run_id}")
-        self._aftermath.add(task)
-        task.add_done_callback(self._aftermath.discard)
-
-    async def _try_again(self, run: LiveRun, repair: Callable[[], Awaitable[None]] | None) -> None:
-        delay, longest = REPAIR_SECONDS
-        while True:
-            try:
-                if repair is not None:
-                    await repair()
-                await self._storage.unlock_session(run.session_id, run.run_id)
-            except StorageError as again:
-                logger.error("run %s still not stored: %s", run.run_id, again, extra={"run_id": run.run_id})
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, longest)
-            else:
-                return
-
-    async def _store_as_failed(self, run: LiveRun, error: StorageError) -> None:
-        output = run.output
-        output.status, output.reason = RunStatus.FAILED, "not_stored"
-        output.error = RunError("Storage", message_of(error))
-        output.finished_at = output.finished_at or run.clock.time()
-        run.state_text = run.stored_state
-        run.encode()
-        request = self._finish_request(run, accepted=True)
-        request.run.input = run.accepted_input or run.run_input.input_content
-        if await self._storage.finish_run(request) and self._parts.lines is not None:
-            self._parts.lines.line_committed(request.run, [*run.pre_deliveries, *request.deliveries], request.now)
-            self._parts.lines.hand_over(run.run_id)
 
     async def finish_interrupted(
         self, record: RunRecord, request: RunRequest, plan: Plan, session: Session | None
@@ -391,13 +298,3 @@ class Engine:
         run.output.metrics.duration = None
         with contextlib.suppress(RunLostError):  # somebody else's sweep was faster
             await self._finish(run)
-
-    def _record_of(self, run: LiveRun) -> RunRecord:
-        return record_of(run, self._parts.server_id, store_rejected_input=self._parts.store_rejected_input)
-
-    def _present_record(self, run: LiveRun) -> RunRecord:
-        """The row as it would be stored now: what a hook marked for the background sees where it is called inline."""
-        run.state_text = encode_object("session_state", run.run_context.session_state)
-        run.metadata_text = encode_object("metadata", run.output.metadata)
-        present = replace(self._record_of(run), document=dumps(run.output.to_dict()))
-        return present if run.is_accepted else replace(present, input=run.run_input.input_content)

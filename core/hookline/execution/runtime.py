@@ -7,27 +7,28 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from hookline.calling import Caller
 from hookline.clock import SYSTEM_CLOCK, Clock
 from hookline.deliveries import Delivery, HookKey
+from hookline.execution.admission import Admission
 from hookline.execution.attempt import Attempter, Found
 from hookline.execution.deliverer import Deliverer
-from hookline.execution.engine import Engine, EngineParts
+from hookline.execution.engine import Engine
 from hookline.execution.gates import Gates, HookState
 from hookline.execution.heartbeat import Heartbeat, is_gone, this_server
+from hookline.execution.limits import Limits
 from hookline.execution.live_run import LiveRun, RunRequest
+from hookline.execution.observing import Observers
+from hookline.execution.parts import EngineParts
 from hookline.execution.points import Points
 from hookline.execution.pressure import Pressure
-from hookline.execution.record import message_of
 from hookline.execution.replayer import Replayer
 from hookline.execution.sweeper import Sweeper, end_interrupted
 from hookline.execution.watchdog import Watchdog
 from hookline.models import Model
 from hookline.plan import Plan
-from hookline.retention import Retention
 from hookline.runnable import Runnable
 from hookline.storage import Database, RunRecord, Storage
 from hookline.threads import DaemonThreads
@@ -38,21 +39,6 @@ Key = tuple[str, str]
 
 NOTICE_SECONDS = 0.5
 """How long a shutdown may take before it says what it waits for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much at once, and for how long; times in seconds."""
-
-    hook_threads: int = 40
-    tool_threads: int = 40
-    delivery_threads: int = 64
-    delivery_concurrency: int = 64
-    max_waiting_deliveries: int = 100_000
-    max_abandoned_threads: int = 64
-    max_interruptions: int = 3
-    retention: Retention = field(default_factory=Retention)
-    store_rejected_input: bool = False
 
 
 class Runtime:
@@ -80,7 +66,7 @@ class Runtime:
         self._hook_threads = _threads("hookline-hook", limits.hook_threads, limits)
         self._tool_threads = _threads("hookline-tool", limits.tool_threads, limits)
         self._delivery_threads = _threads("hookline-delivery", limits.delivery_threads, limits)
-        self._observers: set[asyncio.Task[None]] = set()
+        self._observers = Observers(points, self.caller, self._delivery_threads, self._runnable_of)
         self._found = _hooks_by_name(runnables, plans)
         self._gates = Gates(clock, lambda: not self._delivery_threads.is_exhausted)
         for (_, runnable_id, phase, name), found in self._found.items():
@@ -92,7 +78,7 @@ class Runtime:
             self._server.server_id,
             Attempter(self._find_hook, self.caller, self._delivery_threads, clock),
             concurrency=limits.delivery_concurrency,
-            on_final=self._delivery_finished if points.of("delivery_finished") else None,
+            on_final=self._observers.tell if self._observers else None,
             clock=clock,
             gates=self._gates,
             pressure=self._pressure,
@@ -111,6 +97,7 @@ class Runtime:
                 clock=clock,
             )
         )
+        self.admission = Admission(self.engine.live, limits.max_concurrent_runs, self._pressure)
         self.replayer = Replayer(storage, clock, on_made=self.deliverer.wake)
         self._heartbeat = Heartbeat(storage, self._server, clock)
         self._sweeper = Sweeper(
@@ -191,6 +178,7 @@ class Runtime:
             )
         await self._wait_for_runs(max(0.0, ends_at - time.monotonic()))
         await self.deliverer.stop(max(0.0, ends_at - time.monotonic()))
+        await self._observers.wait(NOTICE_SECONDS)
         self._watchdog.stop()
         await self._sweeper.stop()
         await self.replayer.stop()
@@ -216,16 +204,6 @@ class Runtime:
     @property
     def _pools(self) -> tuple[DaemonThreads, ...]:
         return self._hook_threads, self._tool_threads, self._delivery_threads
-
-    @property
-    def undone(self) -> int:
-        """How many deliveries of the whole ledger are not done: about, and not counted beyond the limit."""
-        return self._pressure.undone
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so many deliveries are not done that new runs are to be turned away."""
-        return self._pressure.is_full
 
     @property
     def hook_states(self) -> list[HookState]:
@@ -254,7 +232,8 @@ class Runtime:
     def _notes(self) -> list[str]:
         notes = [f"{pool.name}: {trouble}" for pool in self._pools if (trouble := pool.trouble) is not None]
         if self._pressure.is_full:
-            notes.append(f"{self.undone} deliveries are not done (max_waiting_deliveries): new runs are turned away")
+            undone = self._pressure.undone
+            notes.append(f"{undone} deliveries are not done (max_waiting_deliveries): new runs are turned away")
         return notes
 
     def start_run(self, request: RunRequest) -> LiveRun:
@@ -265,8 +244,7 @@ class Runtime:
         """Wait until no run is under way and nothing that is due is undelivered."""
         await self._wait_for_runs(None)
         await self.deliverer.drain()
-        if self._observers:
-            await asyncio.wait(self._observers)
+        await self._observers.wait()
 
     async def _wait_for_runs(self, timeout: float | None) -> None:
         tasks = [run.task for run in self.engine.live.values() if run.task is not None]
@@ -292,25 +270,6 @@ class Runtime:
         await self.engine.finish_interrupted(record, request, self._plans[key], session)
         await self.storage.release_line(record.run_id, self._clock.time())
         self.deliverer.wake()
-
-    def _delivery_finished(self, delivery: Delivery) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell_finished(delivery), name="delivery_finished")
-        self._observers.add(task)
-        task.add_done_callback(self._observers.discard)
-
-    async def _tell_finished(self, delivery: Delivery) -> None:
-        offered = {"delivery": delivery, "runnable": self._runnable_of(delivery)}
-        for point in self._points.of("delivery_finished"):
-            try:
-                await self.caller.call(point.callee, offered, timeout=point.timeout, threads=self._delivery_threads)
-            except Exception as error:
-                logger.error(
-                    "delivery_finished of plugin %r failed: %s",
-                    point.plugin,
-                    message_of(error),
-                    exc_info=error,
-                    extra={"run_id": delivery.run_id, "hook": delivery.hook, "delivery_id": delivery.delivery_id},
-                )
 
     def _runnable_of(self, delivery: Delivery) -> Runnable | None:
         return next((each for each in self._runnables.values() if each.id == delivery.runnable), None)

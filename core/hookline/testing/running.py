@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from hookline.agent_os import AgentOS
 from hookline.deliveries import Delivery, DeliveryStatus
 from hookline.errors import ConfigurationError, RunningLoopError
+from hookline.execution.live_run import LiveRun
 from hookline.runnable import Runnable
 from hookline.runs import RunOutput
 from hookline.storage import DeliveryFilter
@@ -172,22 +174,18 @@ class RunningAgentOS:
             ServerBusyError: it is turned away.
             StorageError: it could not be stored.
         """
-        options: dict[str, Any] = {
-            "session_id": session_id,
-            "user_id": user_id,
-            "metadata": metadata,
-            "dependencies": dependencies,
-            "session_state": session_state,
-            "stream": stream,
-        }
-        return self.call(self._run(self._find(runnable), message, options))
-
-    async def _run(self, runnable: Runnable, message: str, options: dict[str, Any]) -> RunOutput:
-        run = self.served.start_run(runnable, message, **options)
-        try:
-            return await run.finished()
-        finally:
-            run.hand_over()
+        start = partial(
+            self.served.start_run,
+            self._find(runnable),
+            message,
+            session_id=session_id,
+            user_id=user_id,
+            metadata=metadata,
+            dependencies=dependencies,
+            session_state=session_state,
+            stream=stream,
+        )
+        return self.call(_complete(start))
 
     def _find(self, runnable: Runnable | str) -> Runnable:
         runnable_id = runnable if isinstance(runnable, str) else runnable.id
@@ -254,6 +252,14 @@ class RunningAgentOS:
 
 
 _UNDONE = (DeliveryStatus.WAITING, DeliveryStatus.PENDING, DeliveryStatus.RUNNING)
+
+
+async def _complete(start: Callable[[], LiveRun]) -> RunOutput:
+    run = start()
+    try:
+        return await run.finished()
+    finally:
+        run.hand_over()
 
 
 def _pass_on(serving: Future[None], entered: Future[None]) -> None:
