@@ -441,6 +441,54 @@ async def test_a_line_that_stopping_ends_before_it_begins_is_given_back() -> Non
     assert ledger.settled == [("r/plain", "released")]
 
 
+async def test_a_mistake_in_a_line_is_dead_for_people_to_see_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger, attempts = Ledger(), Attempts()
+    look_up = attempts.look_up
+
+    def stumble(delivery: Delivery, run: RunRecord) -> Found | Verdict:
+        if delivery.hook == "odd":
+            raise KeyError("odd")
+        return look_up(delivery, run)
+
+    monkeypatch.setattr(attempts, "look_up", stumble)
+    async with delivering(ledger, attempts) as deliverer:
+        commit(deliverer, "r1", "odd", "next")
+        commit(deliverer, "r2", "plain")
+        deliverer.hand_over("r1")
+        deliverer.hand_over("r2")
+        await eventually(lambda: len(ledger.settled) == 2)
+        assert deliverer.active == 0
+    (settled,) = [each for request in ledger.exchanges for each in request.settlements if each.status == "dead"]
+    assert settled.delivery_id == "r1/odd"
+    assert settled.last_error == "an error of hookline itself, please report it: KeyError: 'odd'"
+    assert "an error of hookline itself" in caplog.text
+
+
+async def test_a_mistake_at_the_ledger_is_told_and_does_not_end_all_deliveries(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger, attempts = Ledger(), Attempts()
+    stumbles = [ZeroDivisionError("odd")]
+    of = Gates.claimed
+
+    def stumble(gates: Gates, *args: object, **kwargs: object) -> None:
+        if stumbles and ledger.exchanges[-1].settlements:
+            raise stumbles.pop()
+        of(gates, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Gates, "claimed", stumble)
+    async with delivering(ledger, attempts) as deliverer:
+        for number in range(2):
+            commit(deliverer, f"r{number}", "plain")
+            deliverer.hand_over(f"r{number}")
+            await within(10, deliverer.drain())
+    assert [key for key, _ in ledger.settled] == ["r0/plain", "r1/plain"]
+    assert not stumbles
+    assert "deliveries cannot be settled now: odd" in caplog.text
+
+
 async def test_drain_of_one_that_stopped_ends() -> None:
     ledger, attempts = Ledger(), Attempts()
     async with delivering(ledger, attempts) as deliverer:

@@ -179,6 +179,18 @@ def _too_old(delivery: Delivery, policy: Policy) -> Verdict:
     return Verdict(DeliveryStatus.DEAD, "failed", None, 0.0, message=message)
 
 
+def broken(delivery: Delivery, error: BaseException) -> Verdict:
+    """The verdict where no attempt could be judged, by a mistake of hookline itself."""
+    message = f"an error of hookline itself, please report it: {type(error).__name__}: {message_of(error)}"
+    logger.error(
+        "delivery of %r for run %s is dead, %s",
+        *(delivery.hook, delivery.run_id, message),
+        exc_info=error,
+        extra=_where(delivery),
+    )
+    return Verdict(DeliveryStatus.DEAD, "failed", None, 0.0, message=message)
+
+
 def _log_failure(delivery: Delivery, policy: Policy, error: Exception, message: str, *, is_dead: bool) -> None:
     told_by_hook = isinstance(error, RetryAfter | GiveUp)
     logger.error(

@@ -29,17 +29,19 @@ from dataclasses import replace
 from hookline.clock import Clock
 from hookline.deliveries import FINAL_STATUSES, Delivery, DeliveryStatus
 from hookline.errors import StorageError
-from hookline.execution.attempt import RELEASED, Attempter, Verdict
+from hookline.execution.attempt import RELEASED, Attempter, Verdict, broken
 from hookline.execution.gates import Gates
 from hookline.execution.lines import SUSPECT_AFTER, DeliveryStorage, Line, Pass, Prepared, Row, delivery_of
 from hookline.execution.places import Places
 from hookline.execution.pressure import Pressure
+from hookline.execution.record import message_of
 from hookline.execution.untold import Batch, Untold
 from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord
 
 logger = logging.getLogger("hookline.deliveries")
 
 POLL_SECONDS = 1.0
+SHORTEST_DELAY_SECONDS = 0.1
 CLOSE_SECONDS = 5.0
 """How long stopping waits for the ledger, once the hooks have had their time."""
 GATHER_SECONDS = 0.02
@@ -213,7 +215,7 @@ class Deliverer:
         if task.cancelled() and line.rows[0].verdict is None:  # before its first step
             self._give_back(line)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a line of deliveries ended badly: %s", error, exc_info=error)
+            self._give_up(line, error)
         self._start_lines()
 
     async def _run_line(self, line: Line) -> None:
@@ -277,6 +279,15 @@ class Deliverer:
         line.rows[0].verdict = RELEASED
         self._settle(line, line.rows[0])
 
+    def _give_up(self, line: Line, error: BaseException) -> None:
+        """A mistake of hookline itself: what it hit is dead, where people see it, and can be redriven."""
+        row = next((row for row in line.rows if row.verdict is None), None)
+        if row is None:
+            logger.error("the line of run %s ended badly: %s", line.run.run_id, error, exc_info=error)
+            return
+        row.verdict = broken(row.delivery, error)
+        self._settle(line, row)
+
     def _settle(self, line: Line, row: Row) -> None:
         self._untold.settle(line, row)
         self._wake.set()
@@ -289,36 +300,43 @@ class Deliverer:
     # the ledger
 
     async def _exchange_for_ever(self) -> None:
-        delay = 0.1
+        delay = SHORTEST_DELAY_SECONDS
         while True:
             await self._wait_for_something()
             if self._stopping and not self._places.active and not self._untold.has_settled:
                 return
-            if self._gates.reopen():
-                self._scan_at = 0.0
-            self._asked_since = False
-            batch = self._untold.take()
-            request = self._compose(batch)
-            if request is None:
-                continue
             try:
-                claimed = await self._storage.exchange(request)
+                await self._exchange()
+                delay = SHORTEST_DELAY_SECONDS
             except Exception as error:
-                logger.error(
-                    "deliveries cannot be settled now: %s",
-                    error,
-                    exc_info=None if isinstance(error, StorageError) else error,
-                )
-                self._untold.put_back(batch, with_claims=request.limit > 0)
+                unexpected = None if isinstance(error, StorageError) else error
+                logger.error("deliveries cannot be settled now: %s", message_of(error), exc_info=unexpected)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, POLL_SECONDS * 2)
-                continue
-            delay = 0.1
-            self._untold.told(batch)
-            self._tell_of_final(batch)
-            self._take(claimed, request)
-            if request.scan and not (claimed or self._asked_since or self._places or self._untold):
-                self._idle.set()
+
+    async def _exchange(self) -> None:
+        """Tell the ledger what there is to tell, and take what is due.
+
+        Raises:
+            Exception: the ledger's; everything is told again, and what it may have claimed is asked for.
+        """
+        if self._gates.reopen():
+            self._scan_at = 0.0
+        self._asked_since = False
+        batch = self._untold.take()
+        request = self._compose(batch)
+        if request is None:
+            return
+        try:
+            claimed = await self._storage.exchange(request)
+        except BaseException:
+            self._untold.put_back(batch, with_claims=request.limit > 0)
+            raise
+        self._untold.told(batch)
+        self._tell_of_final(batch)
+        self._take(claimed, request)
+        if request.scan and not (claimed or self._asked_since or self._places or self._untold):
+            self._idle.set()
 
     async def _wait_for_something(self) -> None:
         if not self._wake.is_set():
