@@ -17,6 +17,7 @@ from hookline.uuids import uuid7
 from hookline_sql import cursors
 from hookline_sql.schema import Tables
 from hookline_sql.statements import (
+    COMPLETED,
     DISCARDED,
     ONE,
     OUT_OF_LINE,
@@ -94,11 +95,9 @@ class Replays:
         one = update(replays).where(replays.c.replay_id == bindparam("id"))
         changed = ("status", "made", "next_at", "finished_at", "at_finished", "at_seq")
         self._advance = Prepared(one.values({name: bindparam(name) for name in changed}))
-        self._set_status = Prepared(
-            one.where(replays.c.status.in_([RUNNING, PAUSED])).values(
-                status=bindparam("new_status"), finished_at=bindparam("finished")
-            )
-        )
+        change = one.values(status=bindparam("new_status"), finished_at=bindparam("finished"))
+        self._set_status = Prepared(change.where(replays.c.status.in_([RUNNING, PAUSED])))
+        self._cancel_undone = Prepared(change.where(replays.c.status.in_([RUNNING, PAUSED, COMPLETED])))
 
     def _write_runs(self, tables: Tables) -> None:
         runs = tables.runs
@@ -241,11 +240,14 @@ class Replays:
         self, connection: Connection, replay_id: str, status: ReplayStatus, now: float
     ) -> ReplayRecord | None:
         """Pause, resume or end a replay that has not ended."""
-        finished = now if status in ("completed", "cancelled") else None
-        if not self._set_status.change(connection, {"id": replay_id, "new_status": status, "finished": finished}):
-            return None
+        change: Prepared = self._set_status
+        finished: float | None = None
         if status == "cancelled":
-            self._discard.change(connection, {"id": replay_id, "reason": CANCELLED, "now": now})
+            finished = now
+            if self._discard.change(connection, {"id": replay_id, "reason": CANCELLED, "now": now}):
+                change = self._cancel_undone
+        if not change.change(connection, {"id": replay_id, "new_status": status, "finished": finished}):
+            return None
         return self.get(connection, replay_id)
 
     def _places_of(self, connection: Connection, replay_id: str) -> tuple[Place, Place]:

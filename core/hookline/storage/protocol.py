@@ -193,7 +193,7 @@ class Storage(RunStorage, Protocol):
     async def set_replay_status(self, replay_id: str, status: ReplayStatus, now: float) -> ReplayRecord | None:
         """Pause, resume or cancel a replay that is `running` or `paused`; None if it is neither, or unknown.
 
-        Cancelling discards its deliveries that were not begun.
+        Cancelling discards its deliveries that were not begun; where there are some, it cancels a `completed` one, too.
         """
         ...
 

@@ -285,12 +285,29 @@ class Replays(Basis):
         completed = await storage.advance_replay("replay-1", LATER, 4)
         assert completed is not None
         assert completed.status == "completed"
+        (record,) = await _made(storage)
+        await Server(storage, now=LATER).settle(settlement_of(record.delivery.delivery_id, 0, started=False))
         changes: list[ReplayStatus] = ["paused", "running", "cancelled"]
         for status in changes:
             assert await storage.set_replay_status("replay-1", status, LATER) is None
         assert await storage.set_replay_status("unknown", "paused", LATER) is None
         assert await storage.get_replay("replay-1") == completed
-        assert [record.delivery.status.value for record in await _made(storage)] == ["pending"]
+        assert [record.delivery.status.value for record in await _made(storage)] == ["delivered"]
+
+    async def test_completed_replay_can_be_cancelled_while_some_of_it_is_not_begun(self, storage: Storage) -> None:
+        await _runs(storage, 2)
+        await storage.create_replay(_replay())
+        completed = await storage.advance_replay("replay-1", LATER, 4)
+        assert completed is not None
+        assert completed.status == "completed"
+        first, _ = await _made(storage)
+        await Server(storage, now=LATER).start((first.delivery.delivery_id, 0))
+        changes: list[ReplayStatus] = ["paused", "running"]
+        for status in changes:
+            assert await storage.set_replay_status("replay-1", status, LATER) is None
+        cancelled = await storage.set_replay_status("replay-1", "cancelled", LATER + 1)
+        assert cancelled == replace(completed, status="cancelled", finished_at=LATER + 1)
+        assert [record.delivery.status.value for record in await _made(storage)] == ["running", "discarded"]
 
     # listing
     async def test_replays_are_listed_newest_first(self, storage: Storage) -> None:
