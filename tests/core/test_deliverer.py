@@ -315,6 +315,29 @@ async def test_what_could_not_be_told_is_told_again_in_order() -> None:
     assert ledger.settled == [("r/one", "delivered"), ("r/two", "delivered"), ("r/three", "delivered")]
 
 
+async def test_what_cannot_be_stored_does_not_keep_the_rest_from_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookline.execution.deliverer.SHORTEST_DELAY_SECONDS", 0.001)
+    ledger, attempts = Ledger(), Attempts()
+    refused = 0
+
+    def refuse(request: Exchange) -> None:
+        nonlocal refused
+        if any(each.delivery_id == "r3/plain" for each in request.settlements):
+            refused += 1
+            ledger.exchanges.remove(request)
+            raise StorageError("it does not fit")
+
+    ledger.before_answer = refuse
+    async with delivering(ledger, attempts, concurrency=16) as deliverer:
+        for number in range(12):
+            commit(deliverer, f"r{number}", "plain")
+            deliverer.hand_over(f"r{number}")
+        await eventually(lambda: len(ledger.settled) == 11)
+        assert refused > 0
+        ledger.before_answer = None
+        await eventually(lambda: ledger.settled[-1] == ("r3/plain", "delivered"))
+
+
 async def within(seconds: float, awaitable: Awaitable[object]) -> None:
     await asyncio.wait_for(awaitable, seconds)
 

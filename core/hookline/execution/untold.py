@@ -49,6 +49,7 @@ class Untold:
     def __init__(self) -> None:
         self._begun: dict[str, Row] = {}
         self._settled: deque[tuple[Line, Row]] = deque()
+        self._most = MOST_PER_EXCHANGE
         self._starts_in_doubt = False
         self._claims_in_doubt = False
 
@@ -80,7 +81,7 @@ class Untold:
         After an exchange that failed with starts in it these come alone: they may be stored, and what came of them is
         told at a known fence.
         """
-        most = 0 if self._starts_in_doubt else MOST_PER_EXCHANGE
+        most = 0 if self._starts_in_doubt else self._most
         settled = [self._settled.popleft() for _ in range(min(len(self._settled), most))]
         ids = {row.delivery.delivery_id for _, row in settled}
         begun = [row for id_, row in self._begun.items() if id_ not in ids]
@@ -88,8 +89,15 @@ class Untold:
         return Batch(begun, settled, self._claims_in_doubt)
 
     def put_back(self, batch: Batch, *, with_claims: bool) -> None:
-        """The exchange failed; `with_claims`: it was to claim something, too."""
-        self._settled.extendleft(reversed(batch.settled))
+        """The exchange failed; `with_claims`: it was to claim something, too.
+
+        Fewer are told together then, so that one which cannot be stored is found; it comes after the others.
+        """
+        if len(batch.settled) == 1 and not batch.begun:
+            self._settled.extend(batch.settled)
+        else:
+            self._settled.extendleft(reversed(batch.settled))
+        self._most = max(1, len(batch.settled) // 2)
         self._begun.update({row.delivery.delivery_id: row for row in batch.begun})
         self._starts_in_doubt = bool(batch.begun)
         self._claims_in_doubt |= with_claims
@@ -97,6 +105,7 @@ class Untold:
     def told(self, batch: Batch) -> None:
         """The ledger knows it: begun rows are its own now, and lines may go on."""
         self._starts_in_doubt = self._claims_in_doubt = False
+        self._most = min(self._most * 2, MOST_PER_EXCHANGE)
         for row in batch.begun:
             row.taken = True
             row.fence += 1
