@@ -118,6 +118,27 @@ async def test_a_left_run_that_cannot_be_ended_keeps_no_other_one_up(
     assert "run broken cannot be ended now" in caplog.text
 
 
+async def test_left_runs_with_slow_hooks_are_ended_side_by_side(db: SqliteDb) -> None:
+    storage = db.open()
+    for number in range(sweeper.AT_ONCE + 3):
+        run_id = f"r{number}"
+        await storage.lock_session(SessionLock(run_id, None, run_id, "dead server", time.time()))
+        await storage.accept_run(RunRecord(run_id, run_id, None, "agent", "a", "dead server", time.time()), [])
+    goes_on = asyncio.Event()
+    begun: list[str] = []
+
+    async def end_run(run: RunRecord) -> None:
+        begun.append(run.run_id)
+        await goes_on.wait()
+
+    sweeping = asyncio.create_task(sweeper.Sweeper(storage, this_server(), end_run=end_run).sweep())
+    await eventually(lambda: len(begun) == sweeper.AT_ONCE)
+    goes_on.set()
+    await asyncio.wait_for(sweeping, 10)
+    await storage.close()
+    assert len(set(begun)) == sweeper.AT_ONCE + 3
+
+
 async def test_much_to_delete_keeps_no_sweep_waiting(faulty: FaultyDb, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, deleting = faulty.open(), asyncio.Event()
 

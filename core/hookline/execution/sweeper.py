@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from hookline.clock import SYSTEM_CLOCK, Clock, MovedClock
@@ -22,6 +22,8 @@ logger = logging.getLogger("hookline.ledger")
 
 SWEEP_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
+AT_ONCE = 8
+"""Runs that are ended side by side."""
 MOVED_SECONDS = 0.1
 """When a test has moved the clock, living servers say first that they live."""
 
@@ -81,14 +83,25 @@ class Sweeper:
         """
         now, looked_at = self._clock.time(), self._clock.monotonic()
         gone = self._watch.gone(await self._storage.list_servers(), looked_at)
-        for run in await self._storage.list_orphans(gone):
-            logger.warning("run %s taken over: its server ended", run.run_id, extra={"run_id": run.run_id})
-            await self._end(run, now)
+        await self._end_all(await self._storage.list_orphans(gone), now)
         request = TakeOver(self._server.server_id, gone, self._watch.time(), self._max_interruptions)
         if taken := await self._storage.take_over(request):
             logger.warning("%d interrupted deliveries taken over", taken)
             if self._on_taken is not None:
                 self._on_taken()
+
+    async def _end_all(self, runs: Iterable[RunRecord], now: float) -> None:
+        """End runs, a few side by side: each may have hooks that take their time."""
+        following = iter(runs)
+
+        async def end_some() -> None:
+            for run in following:
+                logger.warning("run %s taken over: its server ended", run.run_id, extra={"run_id": run.run_id})
+                await self._end(run, now)
+
+        ended = await asyncio.gather(*(end_some() for _ in range(AT_ONCE)), return_exceptions=True)
+        for error in filter(None, ended):
+            raise error
 
     async def _end(self, run: RunRecord, now: float) -> None:
         """End a run; one that cannot be ended keeps nobody from what follows, and is found again by the next sweep."""
