@@ -30,8 +30,9 @@ from hookline.clock import Clock
 from hookline.deliveries import FINAL_STATUSES, Delivery, DeliveryStatus
 from hookline.errors import StorageError
 from hookline.execution.attempt import RELEASED, Attempter, Verdict, broken
+from hookline.execution.entrance import Entrance
 from hookline.execution.gates import Gates
-from hookline.execution.lines import SUSPECT_AFTER, DeliveryStorage, Line, Pass, Prepared, Row, delivery_of
+from hookline.execution.lines import SUSPECT_AFTER, DeliveryStorage, Line, Prepared, Row, delivery_of
 from hookline.execution.places import Places
 from hookline.execution.pressure import Pressure
 from hookline.execution.record import message_of
@@ -74,6 +75,7 @@ class Deliverer:
         self._on_final = on_final
         self._clock = clock
         self._gates = gates
+        self._entrance = Entrance(attempter, gates, on_room=self.wake)
         self._pressure = pressure
         self._prepared = Prepared()
         self._places = Places(concurrency)
@@ -238,7 +240,7 @@ class Deliverer:
             line.claimed = True
 
     async def _attempt(self, line: Line, row: Row) -> Verdict:
-        if (verdict := self._let_in(line, row)) is not None:
+        if (verdict := self._entrance.let_in(row, line.run)) is not None:
             return verdict
         if not row.taken:
             self._begin(row)
@@ -250,32 +252,11 @@ class Deliverer:
         except asyncio.CancelledError:
             pass  # this process gives it up
         finally:
-            self._let_out(row, failed=verdict.failed)
+            self._entrance.let_out(row, failed=verdict.failed)
         return verdict
 
-    def _let_in(self, line: Line, row: Row) -> Verdict | None:
-        """Whether a row may be attempted now; the verdict if not."""
-        if row.let_in is not None:
-            return None
-        found = self._attempter.look_up(row.delivery, line.run)
-        if isinstance(found, Verdict):
-            return found
-        gate = self._gates.of(row.delivery.key, found.hook)
-        turn = gate.enter(claimed=row.taken)
-        if turn is None:
-            if gate.room > 0:  # for those that were there first
-                self.wake()
-            return gate.postpone(row.delivery.due_at)
-        row.let_in = Pass(found, gate, turn)
-        return None
-
-    def _let_out(self, row: Row, *, failed: bool | None) -> None:
-        if row.let_in is not None and row.let_in.gate.leave(row.let_in.turn, failed=failed):
-            self.wake()
-        row.let_in = None
-
     def _give_back(self, line: Line) -> None:
-        self._let_out(line.rows[0], failed=None)
+        self._entrance.let_out(line.rows[0], failed=None)
         line.rows[0].verdict = RELEASED
         self._settle(line, line.rows[0])
 
@@ -396,7 +377,7 @@ class Deliverer:
             line = Line(claim.run, [row], 0.0, claimed=True, interruptions=claim.interruptions)
             if self._stopping:
                 self._give_back(line)
-            elif (verdict := self._let_in(line, row)) is not None:
+            elif (verdict := self._entrance.let_in(row, line.run)) is not None:
                 row.verdict = verdict
                 self._settle(line, row)
             else:
