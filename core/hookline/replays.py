@@ -104,15 +104,26 @@ def _check_instants(**instants: float | None) -> None:
 
 
 def _no_hook(plans: Mapping[tuple[str, str], Plan], hook: str, phase: str, runnables: Sequence[str]) -> str:
-    names = {
-        item.name
+    """Why a hook was not found: it is of the other phase, or nothing has that name.
+
+    Raises:
+        ReplayError: it is of the other phase, and could not be replayed there either.
+    """
+    hooks = [
+        (item, runnable)
         for (_, runnable), plan in plans.items()
         for item in plan.items
-        if item.phase == phase and (not runnables or runnable in runnables)
-    }
+        if not runnables or runnable in runnables
+    ]
     where = f" of {', '.join(runnables)}" if runnables else ""
-    there = f": there is {', '.join(sorted(names))}" if names else ": there is none at all"
-    return f"there is no {phase}-hook {hook!r}{where}{meant(hook, names) or there}"
+    what = f"there is no {phase}-hook {hook!r}{where}"
+    for item, runnable in hooks:
+        if item.name == hook:
+            _check_background(item, runnable)
+            return f"{what}, but a {item.phase}-hook: say phase={item.phase} (--phase {item.phase})"
+    names = {item.name for item, _ in hooks if item.phase == phase and item.background}
+    there = f": there is {', '.join(sorted(names))}" if names else f": no {phase}-hook runs in the background"
+    return f"{what}{meant(hook, names) or there}"
 
 
 def _check_background(hook: PlannedHook, runnable: str) -> None:

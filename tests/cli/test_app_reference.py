@@ -75,7 +75,9 @@ def test_a_wrong_form_is_a_usage_error(hookline: CommandLine, app: str, command:
         ("broken:agent_os", "broken.py:3: ZeroDivisionError: division by zero"),
         ("syntax:agent_os", "syntax.py:2: SyntaxError"),
         ("missing:agent_os", "missing.py:1: No module named 'no_such_library': install it"),
-        ("double:agent_os", "two agents have the id 'a'"),
+        ("double:agent_os", "double.py:3: AgentOS: two agents have the id 'a'"),
+        ("marked:agent_os", "marked.py:3: hook 'report': retries='3' must be 0 or more, a whole number"),
+        ("nameless:agent_os", "nameless.py:4: hook: retries='3' must be 0 or more"),
         ("exiting:agent_os", "exiting.py:2: exiting ends the process when it is imported (bye)"),
     ],
 )
@@ -86,6 +88,12 @@ def test_what_cannot_be_imported_is_one_line(
     hookline.write("broken.py", "def divide():\n    # by zero\n    return 1 / 0\n\nagent_os = divide()\n")
     hookline.write("syntax.py", "value = 1\nagent_os = = 2\n")
     hookline.write("exiting.py", "import sys\nsys.exit('bye')\n")
+    hookline.write("marked.py", "from hookline import hook\n\n@hook(name='report', retries='3')\ndef report(): ...\n")
+    (hookline.directory / "venv" / "site-packages").mkdir(parents=True)
+    hookline.write("venv/site-packages/library.py", "import hookline\ndef mark(): return hookline.hook(retries='3')\n")
+    hookline.write(
+        "nameless.py", "import sys\nsys.path.insert(0, 'venv/site-packages')\nimport library\nmark = library.mark()\n"
+    )
     hookline.write("missing.py", "import no_such_library\n")
     hookline.write(
         "double.py", "from app import agent\nfrom hookline import AgentOS\nagent_os = AgentOS(agents=[agent, agent])\n"

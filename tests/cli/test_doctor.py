@@ -404,7 +404,9 @@ def test_a_missing_key_fails(hookline: CommandLine, app: str, port: str) -> None
 def test_wrong_settings_fail(hookline: CommandLine, port: str) -> None:
     hookline.write("hookline.toml", "databse = 'x'\n")
     wrong_key = hookline("doctor", "--port", port, "--json")
-    hookline.write("hookline.toml", "transport = 'fastapy'\n[plugins.fastapi]\naccess_log = 'x'\n")
+    hookline.write(
+        "hookline.toml", "transport = 'fastapy'\ndisable_plugins = ['dmeo']\n[plugins.fastapi]\naccess_log = 'x'\n"
+    )
     hookline.env = {"HOOKLINE_DATABSE": "x"}
     wrong_value = hookline("doctor", "--port", port, "--json")
 
@@ -413,6 +415,8 @@ def test_wrong_settings_fail(hookline: CommandLine, port: str) -> None:
     found = by_check(wrong_value.json["items"])
     assert "did you mean 'fastapi'?" in found["transport"]["detail"]
     assert "access_log" in found["settings of fastapi"]["detail"]
+    assert found["settings of fastapi"]["mend"] == "correct it"
+    assert "did you mean 'demo'?" in found["plugins"]["detail"]
     assert (found["settings"]["status"], found["settings"]["mend"]) == ("warn", "did you mean HOOKLINE_DATABASE?")
 
 

@@ -26,6 +26,19 @@ GREET = """
 """
 
 
+OWN = """
+from app import agent
+from hookline import AgentOS, hookimpl
+
+class Own:
+    plugin_name = 'own'
+    @hookimpl
+    def run_event(self, event): ...
+
+agent_os = AgentOS(agents=[agent], plugins=[Own()])
+"""
+
+
 def by_name(items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {item["name"]: item for item in items}
 
@@ -80,15 +93,30 @@ def test_each_way_of_blocking(hookline: CommandLine) -> None:
 
 
 def test_plugins_given_in_code_are_listed_with_app(hookline: CommandLine, app: str) -> None:
-    hookline.write(
-        "own.py",
-        "import types\nfrom app import agent\nfrom hookline import AgentOS, hookimpl\n"
-        "class Own:\n    plugin_name = 'own'\n    @hookimpl\n    def run_event(self, event): ...\n"
-        "agent_os = AgentOS(agents=[agent], plugins=[Own()])\n",
-    )
+    hookline.write("own.py", OWN)
 
     assert "own" not in by_name(hookline("plugins", "--json").json["items"])
     assert by_name(hookline("plugins", "--app", "own:agent_os", "--json").json["items"])["own"]["state"] == "active"
+
+
+def test_the_app_may_come_from_the_environment(hookline: CommandLine, app: str) -> None:
+    hookline.write("own.py", OWN)
+    hookline.env = {"HOOKLINE_APP": "own:agent_os"}
+
+    assert hookline("plugins", "own").status == 0
+    hookline.env = {"HOOKLINE_APP": "won:agent_os"}
+    done = hookline("plugins", "sql")
+    assert (done.status, done.stdout.splitlines()[0]) == (0, "name          sql")
+    assert done.stderr.startswith("Warning: these are the installed plugins alone: there is no module 'won'")
+    assert hookline("plugins", "sql", "--app", "won:agent_os").status == 1
+
+
+def test_blocking_an_unknown_plugin_is_said(hookline: CommandLine) -> None:
+    told = "Warning: disable_plugins names the plugin 'dmeo', which is not installed; did you mean 'demo'?\n"
+
+    assert hookline("plugins", "-p", "no:dmeo").stderr == told
+    hookline.write("hookline.toml", "disable_plugins = ['dmeo']\n")
+    assert hookline("plugins").stderr == told
 
 
 def test_plugins_add_commands(hookline: CommandLine, site: FakeSite) -> None:

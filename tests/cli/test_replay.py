@@ -18,7 +18,7 @@ APP = """
 import json
 import os
 
-from hookline import Agent, AgentOS, Delivery, RunOutput, hook
+from hookline import Agent, AgentOS, Delivery, RunOutput, guardrail, hook
 from hookline.testing import ScriptedModel
 from hookline_sql import SqliteDb
 
@@ -35,7 +35,16 @@ def evaluate(run_output: RunOutput, delivery: Delivery) -> None:
 def inline() -> None: ...
 
 
-agent = Agent("a", model=ScriptedModel("fine", repeat=True), post_hooks=[evaluate, inline])
+@guardrail
+def judge() -> None: ...
+
+
+@hook(run_in_background=True)
+def early() -> None: ...
+
+
+agent = Agent("a", model=ScriptedModel("fine", repeat=True), pre_hooks=[judge, early],
+              post_hooks=[evaluate, inline])
 agent_os = AgentOS(agents=[agent], db=SqliteDb("hookline.db"))
 """
 
@@ -87,10 +96,14 @@ def test_replay_whose_hook_fails_says_so(app: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["early"], "there is no post-hook 'early', but a pre-hook: say phase=pre (--phase pre)"),
+        (["judge"], "'judge' is a guardrail of 'a': it judges runs only while they run"),
+        (["zzz"], "there is no post-hook 'zzz': there is evaluate"),
+        (["zzz", "--phase", "pre"], "there is no pre-hook 'zzz': there is early"),
         (["evaluat"], "did you mean 'evaluate'?"),
         (["inline"], "only background hooks can be replayed"),
         (["evaluate", "--runnable", "b"], "there is no agent 'b'"),
-        (["evaluate", "--phase", "pre"], "there is no pre-hook 'evaluate'"),
+        (["evaluate", "--phase", "pre"], "there is no pre-hook 'evaluate', but a post-hook: say phase=post"),
         (["evaluate", "--since", "99999999d"], "since is no instant in the years 1 to 9999"),
         (["--resume", "x"], "there is no replay x"),
     ],
@@ -105,6 +118,7 @@ def test_mistakes_are_one_line(app: CommandLine, arguments: list[str], told: str
         [],
         ["evaluate", "--resume", "x"],
         ["--resume", "x", "--since", "1h"],
+        ["--resume", "x", "--again"],
         ["evaluate", "--since", "yesterday"],
         ["evaluate", "--max-per-second", "0"],
     ],
@@ -117,20 +131,45 @@ def test_interrupted_replay_goes_on(app: CommandLine) -> None:
     with app.begin("replay", "evaluate", "--max-per-second", "0.001") as process:
         wait_until(lambda: len(calls(app)) == 4)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) != 0
+        assert process.wait(30) == 130
         _, told = process.communicate()
+    assert "Aborted" not in told
     replay_id = app("replays", "list", "--status", "paused", "--json").json["items"][0]["replay_id"]
     assert f"hookline replay --resume {replay_id}" in told
     assert f"hookline replays cancel {replay_id}" in told
-    _lift_the_limit(app.directory / "hookline.db")
+    _change(app.directory / "hookline.db", "max_per_second = NULL, next_at = 0")
     done = app("replay", "--resume", replay_id, "--json").json
     assert (done["status"], done["made"], done["delivered"]) == ("completed", 3, 3)
     assert len(calls(app)) == 6
 
 
-def _lift_the_limit(ledger: Path) -> None:
+@pytest.mark.parametrize("status", ["running", "paused"])
+def test_a_second_replay_of_a_hook_must_be_meant(app: CommandLine, status: str) -> None:
+    first = app("replay", "evaluate", "--json").json["replay_id"]
+    _change(app.directory / "hookline.db", f"status = '{status}'")
+    told = (
+        f"replay {first} of this hook is {status}: go on with --resume {first}, "
+        f"cancel it (hookline replays cancel {first}), or say --again"
+    )
+
+    assert app("replay", "evaluate").error == f"Error: {told}"
+    counted = app("replay", "evaluate", "--dry-run", "--json")
+    assert (counted.status, counted.json["matched"], counted.stderr) == (0, 3, f"Note: {told}\n")
+    assert app("replay", "early", "--phase", "pre").status == 0
+    again = app("replay", "evaluate", "--again", "--json").json
+    assert again["replay_id"] != first
+    assert again["delivered"] == 3
+
+
+def test_runs_are_chosen_by_status(app: CommandLine) -> None:
+    assert app("replay", "evaluate", "--status", "rejected", "--dry-run", "--json").json["matched"] == 0
+    both = app("replay", "evaluate", "--status", "rejected", "--status", "completed", "--dry-run", "--json")
+    assert (both.json["matched"], both.json["statuses"]) == (3, ["completed", "rejected"])
+
+
+def _change(ledger: Path, values: str) -> None:
     with closing(sqlite3.connect(ledger)) as connection:
-        connection.execute("UPDATE hookline_replays SET max_per_second = NULL, next_at = 0")
+        connection.execute(f"UPDATE hookline_replays SET {values}")  # noqa: S608 - the test's own text
         connection.commit()
 
 
@@ -139,8 +178,8 @@ def test_prune_and_upgrade(app: CommandLine) -> None:
         return json.loads(app("db", "prune", *arguments, "--json").stdout)
 
     assert prune() == {"deliveries": 0, "runs": 0, "sessions": 0, "dry_run": False}
-    assert prune("--older-than", "0s", "--dry-run") == {"deliveries": 3, "runs": 0, "sessions": 0, "dry_run": True}
-    assert prune("--older-than", "0s")["deliveries"] == 3
+    assert prune("--older-than", "0s", "--dry-run") == {"deliveries": 6, "runs": 0, "sessions": 0, "dry_run": True}
+    assert prune("--older-than", "0s")["deliveries"] == 6
     assert prune("--runs-older-than", "0s") == {"deliveries": 0, "runs": 3, "sessions": 3, "dry_run": False}
     assert "is up to date: revision" in app("db", "upgrade").stdout
     assert app("db", "prune", "--older-than", "soon").status == 2

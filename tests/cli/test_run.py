@@ -44,6 +44,12 @@ def print_page(run_output):
         raise RuntimeError("the printer is on fire")
 
 
+@hook(run_in_background=True, backoff=300)
+def call_home(run_output):
+    if run_output.content.endswith("network"):
+        raise OSError("nobody answers")
+
+
 class Answer(BaseModel):
     text: str
 
@@ -70,7 +76,7 @@ async def break_down(run_output):
 
 db = SqliteDb("ledger.db")
 demo = Agent("demo", model=DemoModel(), db=db, pre_hooks=[no_secrets],
-             post_hooks=[count_words, write_report, print_page], add_history_to_context=True)
+             post_hooks=[count_words, write_report, print_page, call_home], add_history_to_context=True)
 keyless = Agent("keyless", model=OpenAIChat(), db=db)
 waiting = Agent("waiting", model=Waiting(), db=db)
 strict = Agent("strict", model=DemoModel(), db=db, post_hooks=[hook(on_error="fail")(break_down)])
@@ -103,6 +109,7 @@ def test_it_prints_the_answer_and_then_does_the_background_hooks(app: CommandLin
     assert {(item["hook"], item["status"]) for item in deliveries} == {
         ("write_report", "delivered"),
         ("print_page", "delivered"),
+        ("call_home", "delivered"),
     }
 
 
@@ -214,6 +221,20 @@ def test_deliveries_that_were_not_delivered_are_named(app: CommandLine) -> None:
     assert done.stderr.splitlines()[-1] == (
         f"Warning: not delivered: print_page (dead): see hookline deliveries list --run {done.json['run_id']}"
     )
+
+
+def test_what_is_to_be_tried_again_is_left_to_a_server(app: CommandLine) -> None:
+    done = app("run", "demo", "no network", "--json")
+
+    assert done.status == 0
+    assert done.stderr.splitlines()[-1] == (
+        f"Warning: left for a server to retry: call_home: see hookline deliveries list --run {done.json['run_id']}"
+    )
+    table = app("deliveries", "list").stdout.splitlines()
+    (pending,) = [item for item in app("deliveries", "list", "--json").json["items"] if item["status"] == "pending"]
+    assert table[0].split()[5:7] == ["ATTEMPTS", "DUE"]
+    assert [pending["due_at"] in line for line in table[1:]] == ["call_home" in line for line in table[1:]]
+    assert "for a server to retry" in app("run", "--help").stdout
 
 
 def test_a_database_that_cannot_be_written_is_one_line(app: CommandLine) -> None:

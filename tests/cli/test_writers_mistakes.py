@@ -24,6 +24,8 @@ def audit(): ...
 def wants(banana): ...
 
 
+"""
+LATE = """
 @hook(run_in_background=True)
 @guardrail
 def late(run_input): ...
@@ -43,7 +45,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_at_the_start(hookline: CommandLine, mistake: str) -> None:
     culprit, mend = MISTAKES[mistake]
-    hookline.write("app.py", f"{HEAD}agent_os = AgentOS({mistake})\n")
+    marked_twice = LATE if "late" in mistake else ""
+    hookline.write("app.py", f"{HEAD}{marked_twice}agent_os = AgentOS({mistake})\n")
     done = hookline("serve", "app:agent_os", "--port", "0")
     assert done.status == 1
     assert culprit in done.error

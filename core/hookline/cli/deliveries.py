@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 
 from hookline.cli.ledgers import ask, find_ledger, ledger_options
+from hookline.cli.misspelt import warn_of_unknown_names
 from hookline.cli.output import json_option, print_fields, print_json, print_listing
 from hookline.cli.selection import filter_of, filter_options, many_options, print_count
 from hookline.deliveries import DeliveryStatus
@@ -16,6 +19,8 @@ from hookline.jsontext import loads, optional_time_text, time_text
 from hookline.mending import DISCARDABLE, REDRIVABLE, count_in
 from hookline.storage import Attempt, DeliveryFilter, DeliveryRecord, Storage
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _COLUMNS = {
     "DELIVERY": "delivery_id",
     "STATUS": "status",
@@ -23,6 +28,7 @@ _COLUMNS = {
     "RUNNABLE": "runnable",
     "RUN": "run_id",
     "ATTEMPTS": "attempt_count",
+    "DUE": "due",
     "LAST ERROR": "last_error",
 }
 
@@ -59,7 +65,16 @@ def list_deliveries(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--cursor") from None
     items = [record.delivery.to_dict() for record in page.items]
-    print_listing(items, _COLUMNS, as_json=as_json, next_cursor=page.next_cursor, empty="deliveries")
+    rows = items if as_json else [{**item, "due": _due(item)} for item in items]
+    print_listing(rows, _COLUMNS, as_json=as_json, next_cursor=page.next_cursor, empty="deliveries")
+    if not items:
+        warn_of_unknown_names(ledger, where, reference if database is None else None)
+
+
+def _due(item: Mapping[str, Any]) -> str | None:
+    """Not before when it starts; of others than pending ones the instant means nothing to people."""
+    due_at: str | None = item["due_at"]
+    return due_at if item["status"] == DeliveryStatus.PENDING else None
 
 
 @deliveries.command()
@@ -75,92 +90,107 @@ def show(delivery_id: str, reference: str | None, database: str | None, as_json:
         _print(record)
 
 
+def _mending_command(statuses: Sequence[DeliveryStatus]) -> Callable[[F], F]:
+    """A command on one delivery or many: which, and what all such commands are told besides."""
+
+    def make(command: F) -> F:
+        for add in (json_option, ledger_options, many_options, filter_options):
+            command = add(command)
+        command = click.option("--status", type=click.Choice([status.value for status in statuses]))(command)
+        return click.argument("delivery_id", required=False)(command)
+
+    return make
+
+
 @deliveries.command()
-@click.argument("delivery_id", required=False)
-@click.option("--status", type=click.Choice([status.value for status in REDRIVABLE]))
-@filter_options
-@many_options
-@ledger_options
-@json_option
-def redrive(
-    delivery_id: str | None,
-    status: str | None,
-    limit: int,
-    dry_run: bool,
-    reference: str | None,
-    database: str | None,
-    as_json: bool,
-    **chosen: Any,
-) -> None:
+@_mending_command(REDRIVABLE)
+def redrive(**options: Any) -> None:
     """Give a dead or parked delivery fresh attempts, due now; or all that the options choose, the oldest first."""
-    where = filter_of(status, **chosen)
-    _choose_one_or_many(delivery_id, where, dry_run=dry_run)
-
-    async def one(storage: Storage) -> DeliveryRecord:
-        found = await _get(storage, str(delivery_id))
-        record = await storage.redrive(str(delivery_id), time.time())
-        if record is None:
-            raise ConfigurationError(
-                f"delivery {delivery_id} is {found.delivery.status}: only a dead or parked one can be redriven"
-            )
-        return record
-
-    async def many(storage: Storage) -> int:
-        if dry_run:
-            return await count_in(storage, where, REDRIVABLE, limit)
-        return await storage.redrive_many(where, time.time(), limit)
-
-    ledger = find_ledger(reference, database)
-    if delivery_id is not None:
-        _print_changed(ask(ledger, one), as_json)
-    else:
-        print_count("redriven", ask(ledger, many), limit, dry_run=dry_run, as_json=as_json)
+    _mend(_REDRIVING, **options)
 
 
 @deliveries.command()
-@click.argument("delivery_id", required=False)
 @click.option("--reason", required=True, help="Why; it is kept with the delivery.")
-@click.option("--status", type=click.Choice([status.value for status in DISCARDABLE]))
-@filter_options
-@many_options
-@ledger_options
-@json_option
-def discard(
-    delivery_id: str | None,
-    reason: str,
-    status: str | None,
-    limit: int,
-    dry_run: bool,
-    reference: str | None,
-    database: str | None,
-    as_json: bool,
-    **chosen: Any,
-) -> None:
+@_mending_command(DISCARDABLE)
+def discard(reason: str, **options: Any) -> None:
     """Give a delivery up, and the next one in the line of its run takes its place; or all that the options choose."""
     if not reason.strip():
         raise click.BadParameter("say why", param_hint="--reason")
+    _mend(_discarding(reason), **options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mending:
+    """What can be done about deliveries: to one of them, or to the oldest ones that a filter lets through.
+
+    Attributes:
+        done: what a delivery is afterwards, as the output says it.
+        statuses: of those that it can be done to; `refusal` says so of another one.
+        one, many: the storage's operation; the floats are the present instant, the int a limit.
+    """
+
+    done: str
+    statuses: Sequence[DeliveryStatus]
+    refusal: str
+    one: Callable[[Storage, str, float], Awaitable[DeliveryRecord | None]]
+    many: Callable[[Storage, DeliveryFilter, float, int], Awaitable[int]]
+
+
+_REDRIVING = _Mending(
+    done="redriven",
+    statuses=REDRIVABLE,
+    refusal="only a dead or parked one can be redriven",
+    one=lambda storage, delivery_id, now: storage.redrive(delivery_id, now),
+    many=lambda storage, where, now, limit: storage.redrive_many(where, now, limit),
+)
+
+
+def _discarding(reason: str) -> _Mending:
+    return _Mending(
+        done="discarded",
+        statuses=DISCARDABLE,
+        refusal="what is running or at its end cannot be discarded",
+        one=lambda storage, delivery_id, now: storage.discard(delivery_id, reason, now),
+        many=lambda storage, where, now, limit: storage.discard_many(where, reason, now, limit),
+    )
+
+
+def _mend(
+    mending: _Mending,
+    *,
+    delivery_id: str | None,
+    status: str | None,
+    limit: int,
+    dry_run: bool,
+    reference: str | None,
+    database: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     where = filter_of(status, **chosen)
     _choose_one_or_many(delivery_id, where, dry_run=dry_run)
-
-    async def one(storage: Storage) -> DeliveryRecord:
-        found = await _get(storage, str(delivery_id))
-        record = await storage.discard(str(delivery_id), reason, time.time())
-        if record is None:
-            raise ConfigurationError(
-                f"delivery {delivery_id} is {found.delivery.status}: what is running or at its end cannot be discarded"
-            )
-        return record
-
-    async def many(storage: Storage) -> int:
-        if dry_run:
-            return await count_in(storage, where, DISCARDABLE, limit)
-        return await storage.discard_many(where, reason, time.time(), limit)
-
     ledger = find_ledger(reference, database)
     if delivery_id is not None:
-        _print_changed(ask(ledger, one), as_json)
-    else:
-        print_count("discarded", ask(ledger, many), limit, dry_run=dry_run, as_json=as_json)
+        _print_changed(ask(ledger, lambda storage: _mend_one(storage, mending, delivery_id)), as_json)
+        return
+    count = ask(ledger, lambda storage: _mend_many(storage, mending, where, limit, dry_run=dry_run))
+    print_count(mending.done, count, limit, dry_run=dry_run, as_json=as_json)
+    if not count:
+        warn_of_unknown_names(ledger, where, reference if database is None else None)
+
+
+async def _mend_one(storage: Storage, mending: _Mending, delivery_id: str) -> DeliveryRecord:
+    found = await _get(storage, delivery_id)
+    record = await mending.one(storage, delivery_id, time.time())
+    if record is None:
+        raise ConfigurationError(f"delivery {delivery_id} is {found.delivery.status}: {mending.refusal}")
+    return record
+
+
+async def _mend_many(storage: Storage, mending: _Mending, where: DeliveryFilter, limit: int, *, dry_run: bool) -> int:
+    if dry_run:
+        return await count_in(storage, where, mending.statuses, limit)
+    return await mending.many(storage, where, time.time(), limit)
 
 
 def _choose_one_or_many(delivery_id: str | None, where: DeliveryFilter, *, dry_run: bool) -> None:

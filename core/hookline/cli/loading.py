@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ from hookline.environment import APP_VARIABLE
 from hookline.errors import ConfigurationError, HooklineError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_PACKAGE = Path(__file__).parents[1]
+_LIBRARIES = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,8 @@ def find_app(reference: str) -> FoundApp:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except HooklineError:
-        raise
+    except HooklineError as error:
+        raise ConfigurationError(f"{_place(error)}{error}") from error
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigurationError(
@@ -107,15 +111,20 @@ def _place(error: BaseException) -> str:
     """The line of the user's code at which it was raised: `app.py:12: `."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_relative(error.filename)}:{error.lineno}: "
-    directory = os.getcwd()
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith(directory):
+        if _is_users(Path(frame.filename)):
             return f"{_relative(frame.filename)}:{frame.lineno}: "
     return ""
 
 
+def _is_users(file: Path) -> bool:
+    """Whether it is below the working directory, and no library's: an environment may be there, too."""
+    is_library = file.is_relative_to(_PACKAGE) or _LIBRARIES.intersection(file.parts)
+    return file.is_relative_to(os.getcwd()) and not is_library
+
+
 def _relative(file: str) -> str:
-    return os.path.relpath(file) if file.startswith(os.getcwd()) else file
+    return os.path.relpath(file) if Path(file).is_relative_to(os.getcwd()) else file
 
 
 def _missing(module: ModuleType, attribute: str) -> str:

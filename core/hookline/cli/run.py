@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import click
 
 from hookline.agent_os import AgentOS
+from hookline.cli.due import announce_due
 from hookline.cli.loading import app_option, find_app, plugins_option, required_app
 from hookline.cli.output import json_option, print_json
 from hookline.deliveries import DeliveryStatus
@@ -24,6 +25,7 @@ from hookline.runs import RunOutput, RunStatus
 from hookline.storage import DeliveryFilter
 
 _MOST_NAMED = 200
+_GIVEN_UP = frozenset({DeliveryStatus.DEAD, DeliveryStatus.DISCARDED, DeliveryStatus.PARKED})
 
 
 @click.command()
@@ -46,6 +48,9 @@ def run(
 ) -> None:
     """Run AGENT on MESSAGE, print what it says, and wait for its background hooks.
 
+    What of them failed and is due again later is not waited for: it stays in the ledger, for a server to retry. What
+    else is due in the ledger is executed here, too.
+
     A MESSAGE of - is read from standard input. With --json the run itself is printed, and what hooks print goes to
     standard error. The exit status is 0 only if the run is completed.
     """
@@ -62,6 +67,7 @@ def run(
         _check_id("--session", session_id, agent_os.settings.max_id_length)
         _check_id("--user", user_id, agent_os.settings.max_id_length)
         shown = _Shown(stdout, as_json=as_json, stream=stream)
+        announce_due(agent_os.database)
         output = asyncio.run(_run(agent_os, runnable, text, session_id, user_id, shown))
     if output.status is not RunStatus.COMPLETED:
         raise HooklineError(_outcome(output))
@@ -118,10 +124,15 @@ async def _run(
 
 async def _warn_of_undelivered(agent_os: AgentOS, run_id: str) -> None:
     page = await agent_os.storage.list_deliveries(DeliveryFilter(run_id=run_id), limit=_MOST_NAMED, cursor=None)
-    left = [each.delivery for each in page.items if each.delivery.status is not DeliveryStatus.DELIVERED]
-    if left:
-        named = ", ".join(f"{delivery.hook} ({delivery.status})" for delivery in reversed(left))
-        click.echo(f"Warning: not delivered: {named}: see hookline deliveries list --run {run_id}", err=True)
+    given_up, left = [], []
+    for delivery in (each.delivery for each in reversed(page.items)):
+        if delivery.status in _GIVEN_UP:
+            given_up.append(f"{delivery.hook} ({delivery.status})")
+        elif delivery.status is not DeliveryStatus.DELIVERED:
+            left.append(delivery.hook)
+    for what, named in (("not delivered", given_up), ("left for a server to retry", left)):
+        if named:
+            click.echo(f"Warning: {what}: {', '.join(named)}: see hookline deliveries list --run {run_id}", err=True)
 
 
 def _text_of(message: str) -> str:

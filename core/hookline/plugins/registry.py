@@ -128,7 +128,7 @@ class PluginRegistry:
                 loaded.append(each)
         for each in self._with_checked_hooks(loaded):
             self._register(each)
-        for sentence in self._unknown_names():
+        for sentence in self.unknown_names():
             logger.warning(sentence)
 
     def check(self) -> None:
@@ -160,7 +160,8 @@ class PluginRegistry:
     def _names(self) -> set[str]:
         return {info.name for info in self._infos}
 
-    def _unknown_names(self) -> list[str]:
+    def unknown_names(self) -> list[str]:
+        """A sentence for each name that is blocked or allowed, and that no plugin has."""
         return [
             *check_names(self._disabled, self._names(), what="disable_plugins"),
             *check_names(self._allowed or (), self._names(), what="the list of allowed plugins"),

@@ -28,6 +28,8 @@ def examine_plugins(registry: PluginRegistry, settings: Settings) -> Iterator[Fi
             registry.check()
         except HooklineError as error:
             yield fail("plugins", one_line(error), "a start stops there")
+    for sentence in registry.unknown_names():
+        yield warn("plugins", sentence, "correct the name, or take it out")
     for provided, find in (("transport", registry.transport), ("storage", registry.storage)):
         try:
             find(getattr(settings, provided))
@@ -88,6 +90,6 @@ def _examine_settings(plugins: Sequence[PluginInfo]) -> Iterator[Finding]:
             if model is not None:
                 plugin_settings(info.name, model)
         except HooklineError as error:
-            yield fail(f"settings of {info.name}", one_line(error), "correct it; hookline config shows the others")
+            yield fail(f"settings of {info.name}", one_line(error), "correct it")
     for unknown in unknown_names(plugins):
         yield warn("settings", unknown.reason, unknown.mend)
