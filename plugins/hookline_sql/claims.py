@@ -154,7 +154,7 @@ class Claims:
             if suspect := self._claim_due(connection, request, which, 1, request.claim_hooks):
                 return suspect
         claimed: list[ClaimedDelivery] = []
-        most = _ANY if request.limit_interrupted is None else 0  # those are the scan's to count
+        most = _most_without_scan(request)
         for run_id in request.claim_runs:
             if len(claimed) < request.limit:
                 claimed += self._take(connection, request, self._head.rows(connection, {"run": run_id, "most": most}))
@@ -249,6 +249,13 @@ def _claimable(tables: Tables, *columns: Any) -> Select[Any]:
             ~exists().where(busy.c.run_id == deliveries.c.run_id, busy.c.status == RUNNING),
         )
     )
+
+
+def _most_without_scan(request: Exchange) -> int:
+    """How often what is claimed by naming its run may have lost its lease: the rest is the scan's to count."""
+    if request.limit_interrupted is not None:
+        return 0
+    return _ANY if request.suspect_after is None else request.suspect_after - 1
 
 
 def _is_within(deliveries: FromClause) -> ColumnElement[bool]:

@@ -136,7 +136,7 @@ class Tables:
             UniqueConstraint("delivery_id", name=f"{name}_delivery_id_key"),
             Index(f"{name}_line", "run_id", "position"),
             Index(f"{name}_due", "due_at", sqlite_where=text("status = 'pending'")),
-            Index(f"{name}_interrupted", "due_at", sqlite_where=text("status = 'pending' AND interruptions > 0")),
+            Index(f"{name}_interrupted", "status", "due_at", sqlite_where=text("interruptions > 0")),
             Index(f"{name}_running", "server_id", sqlite_where=text("status = 'running'")),
             Index(f"{name}_undelivered", "status", "seq", sqlite_where=text("status != 'delivered'")),
             Index(f"{name}_user", "user_id", "seq", sqlite_where=text("user_id IS NOT NULL")),

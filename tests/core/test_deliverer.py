@@ -4,140 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
-from core_support import agent, eventually
-from hookline import Clock, Delivery, DeliveryStatus, PlannedHook, RunStatus, StorageError, hook
-from hookline.clock import SYSTEM_CLOCK
+from core_support import eventually
+from hookline import Delivery, StorageError
 from hookline.deliveries import HookKey
 from hookline.execution.attempt import Found, Verdict
-from hookline.execution.deliverer import Deliverer
 from hookline.execution.gates import Gates
-from hookline.execution.pressure import Pressure
-from hookline.plan import build_plan
 from hookline.policy import Policy
-from hookline.storage import RESERVE_SECONDS, ClaimedDelivery, Exchange, NewDelivery, RunRecord
+from hookline.storage import RESERVE_SECONDS, Exchange, RunRecord
 from hookline.testing import ManualClock
-
-DELIVERED = Verdict(DeliveryStatus.DELIVERED, "delivered", 1.0, 0.1)
-
-
-RUNNABLE = agent()
-
-
-def planned(name: str, policy: Policy) -> PlannedHook:
-    """A background hook of that name."""
-
-    @hook(name=name, run_in_background=True)
-    async def nothing() -> None: ...
-
-    (item,) = build_plan(agent(post_hooks=[nothing]), run_in_background=False).items
-    return replace(item, policy=policy)
-
-
-class Ledger:
-    """Remembers every exchange; gives `claims` to the first scan."""
-
-    def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
-        self.claims: list[ClaimedDelivery] = []
-        self.before_answer: Callable[[Exchange], None] | None = None
-        self.broken = False
-
-    async def exchange(self, request: Exchange) -> list[ClaimedDelivery]:
-        await asyncio.sleep(0)
-        if self.broken:
-            raise StorageError("away")
-        self.exchanges.append(request)
-        if self.before_answer is not None:
-            self.before_answer(request)
-        claims = self._claimed(request) if request.scan else []
-        self.claims = [each for each in self.claims if each not in claims]
-        return claims
-
-    def _claimed(self, request: Exchange) -> list[ClaimedDelivery]:
-        """With the care that is asked for: a suspect alone, then a few that were interrupted, then the others."""
-        assert request.suspect_after is not None
-        assert request.limit_interrupted is not None
-        if suspects := [each for each in self.claims if each.interruptions >= request.suspect_after]:
-            return suspects[: min(1, request.limit)]
-        few = [each for each in self.claims if each.interruptions][: request.limit_interrupted]
-        return (few + [each for each in self.claims if not each.interruptions])[: request.limit]
-
-    async def backlog(self, limit: int) -> int:
-        return 0
-
-    @property
-    def settled(self) -> list[tuple[str, str]]:
-        return [(each.delivery_id, each.outcome) for request in self.exchanges for each in request.settlements]
-
-
-class Attempts:
-    """In the place of the attempter: `gates` hold back deliveries by their hook's name."""
-
-    def __init__(self) -> None:
-        self.begun: list[str] = []
-        self.verdicts: dict[str, Verdict] = {}
-        self.gates: dict[str, asyncio.Event] = {}
-        self.policies: dict[str, Policy] = {}
-
-    def look_up(self, delivery: Delivery, _run: RunRecord) -> Found | Verdict:
-        return Found(RUNNABLE, planned(delivery.hook, self.policies.get(delivery.hook, Policy())))
-
-    async def attempt(self, delivery: Delivery, _run: RunRecord, _found: Found) -> Verdict:
-        self.begun.append(delivery.delivery_id)
-        if (gate := self.gates.get(delivery.hook)) is not None:
-            await gate.wait()
-        return self.verdicts.get(delivery.hook, DELIVERED)
-
-
-def record(run_id: str) -> RunRecord:
-    return RunRecord(run_id, "s", None, "agent", "a", "me", time.time(), RunStatus.COMPLETED)
-
-
-def row(run_id: str, hook: str, position: int = 0) -> NewDelivery:
-    return NewDelivery(f"{run_id}/{hook}", "post", hook, position, 4)
-
-
-def claim(run_id: str, hook: str, *, interruptions: int = 0) -> ClaimedDelivery:
-    delivery = Delivery(f"{run_id}/{hook}", run_id, "a", "post", hook, 0, DeliveryStatus.RUNNING, attempt_count=1)
-    return ClaimedDelivery(delivery, fence=1, interruptions=interruptions, run=record(run_id))
-
-
-@asynccontextmanager
-async def delivering(
-    ledger: Ledger,
-    attempts: Attempts,
-    *,
-    concurrency: int = 4,
-    stop_after: float = 1.0,
-    clock: Clock = SYSTEM_CLOCK,
-    gates: Gates | None = None,
-) -> AsyncIterator[Deliverer]:
-    deliverer = Deliverer(
-        ledger,
-        "me",
-        attempts,  # type: ignore[arg-type]  # plays the Attempter
-        concurrency=concurrency,
-        on_final=lambda _delivery: None,
-        clock=clock,
-        gates=gates or Gates(clock, lambda: True),
-        pressure=Pressure(ledger, 1_000_000),
-    )
-    deliverer.start()
-    try:
-        yield deliverer
-    finally:
-        await deliverer.stop(stop_after)
-
-
-def commit(deliverer: Deliverer, run_id: str, *hooks: str, at: float | None = None) -> None:
-    rows = [row(run_id, hook, position) for position, hook in enumerate(hooks)]
-    deliverer.line_committed(record(run_id), rows, time.time() if at is None else at)
+from played_ledger import Attempts, Ledger, claim, commit, delivering, planned, within
 
 
 async def test_a_line_starts_when_it_is_handed_over_and_not_before() -> None:
@@ -200,67 +78,6 @@ async def test_no_more_is_claimed_than_there_are_free_places() -> None:
         assert len(attempts.begun) == 2
         attempts.gates["slow"].set()
         await eventually(lambda: len(ledger.settled) == 5)
-
-
-async def test_suspects_run_alone_one_after_the_other_before_anything_else_begins() -> None:
-    """A delivery that lost its lease twice may be what ends the process: nobody else's work is at risk."""
-    ledger, attempts = Ledger(), Attempts()
-    for name in ("first", "suspect-1", "suspect-2"):
-        attempts.gates[name] = asyncio.Event()
-    async with delivering(ledger, attempts, concurrency=8) as deliverer:
-        commit(deliverer, "r1", "first")
-        deliverer.hand_over("r1")
-        await eventually(lambda: attempts.begun == ["r1/first"])
-        ledger.claims = [
-            claim("r2", "plain"),
-            claim("r3", "suspect-1", interruptions=2),
-            claim("r4", "suspect-2", interruptions=2),
-        ]
-        deliverer.wake()
-        await eventually(lambda: len(ledger.claims) == 2)
-        commit(deliverer, "r5", "plain")
-        deliverer.hand_over("r5")
-        await asyncio.sleep(0.05)
-        assert attempts.begun == ["r1/first"], "it waits for what is under way"
-        for begun, name in enumerate(("first", "suspect-1"), start=1):
-            attempts.gates[name].set()
-            await eventually(lambda: len(attempts.begun) == begun + 1)  # noqa: B023 - called at once
-            await asyncio.sleep(0.05)
-        assert attempts.begun == ["r1/first", "r3/suspect-1", "r4/suspect-2"], "nothing beside it, or in between"
-        attempts.gates["suspect-2"].set()
-        await eventually(lambda: len(ledger.settled) == 5)
-    assert set(attempts.begun[3:]) == {"r2/plain", "r5/plain"}
-    assert {outcome for _, outcome in ledger.settled} == {"delivered"}
-
-
-async def test_a_suspect_that_may_not_begin_holds_nothing_up() -> None:
-    ledger, attempts = Ledger(), Attempts()
-    attempts.policies["suspect"] = Policy(circuit_threshold=1)
-    attempts.verdicts["suspect"] = Verdict(DeliveryStatus.DEAD, "failed", 1.0, 0.1, failed=True)
-    async with delivering(ledger, attempts) as deliverer:
-        commit(deliverer, "r1", "suspect")
-        deliverer.hand_over("r1")
-        await eventually(lambda: bool(ledger.settled))
-        ledger.claims = [claim("r2", "suspect", interruptions=2), claim("r3", "plain")]
-        deliverer.wake()
-        await eventually(lambda: len(ledger.settled) == 3)
-    assert ledger.settled[1:] == [("r2/suspect", "postponed"), ("r3/plain", "delivered")]
-
-
-async def test_what_was_interrupted_runs_a_few_at_a_time_beside_the_others() -> None:
-    """So a second end of the process makes few of them suspects."""
-    ledger, attempts = Ledger(), Attempts()
-    attempts.gates["slow"] = asyncio.Event()
-    ledger.claims = [claim(f"r{number}", "slow", interruptions=1) for number in range(6)]
-    ledger.claims += [claim(f"p{number}", "plain") for number in range(6)]
-    async with delivering(ledger, attempts, concurrency=16) as deliverer:
-        await eventually(lambda: len(ledger.settled) == 6)
-        deliverer.wake()
-        await asyncio.sleep(0.05)
-        assert [begun for begun in attempts.begun if begun.endswith("slow")] == ["r0/slow", "r1/slow"]
-        attempts.gates["slow"].set()
-        await within(10, deliverer.drain())
-    assert len(ledger.settled) == 12
 
 
 async def test_stopping_gives_back_what_is_running_and_what_was_claimed_and_not_begun() -> None:
@@ -336,10 +153,6 @@ async def test_what_cannot_be_stored_does_not_keep_the_rest_from_being_told(monk
         assert refused > 0
         ledger.before_answer = None
         await eventually(lambda: ledger.settled[-1] == ("r3/plain", "delivered"))
-
-
-async def within(seconds: float, awaitable: Awaitable[object]) -> None:
-    await asyncio.wait_for(awaitable, seconds)
 
 
 async def test_drain_waits_for_what_is_handed_over_and_what_is_in_the_ledger() -> None:
@@ -476,16 +289,16 @@ async def test_a_mistake_in_a_line_is_dead_for_people_to_see_and_the_rest_goes_o
         return look_up(delivery, run)
 
     monkeypatch.setattr(attempts, "look_up", stumble)
+    ledger.claims = [claim("c1", "odd"), claim("c2", "plain")]
     async with delivering(ledger, attempts) as deliverer:
         commit(deliverer, "r1", "odd", "next")
-        commit(deliverer, "r2", "plain")
         deliverer.hand_over("r1")
-        deliverer.hand_over("r2")
-        await eventually(lambda: len(ledger.settled) == 2)
-        assert deliverer.active == 0
-    (settled,) = [each for request in ledger.exchanges for each in request.settlements if each.status == "dead"]
-    assert settled.delivery_id == "r1/odd"
-    assert settled.last_error == "an error of hookline itself, please report it: KeyError: 'odd'"
+        await eventually(lambda: len(ledger.settled) == 4)
+        await within(10, deliverer.drain())
+    told = [each for request in ledger.exchanges for each in request.settlements]
+    assert {each.delivery_id for each in told if each.status == "dead"} == {"r1/odd", "c1/odd"}
+    assert {each.delivery_id for each in told if each.status == "delivered"} == {"r1/next", "c2/plain"}
+    assert told[0].last_error == "an error of hookline itself, please report it: KeyError: 'odd'"
     assert "an error of hookline itself" in caplog.text
 
 
@@ -495,9 +308,10 @@ async def test_a_mistake_at_the_ledger_is_told_and_does_not_end_all_deliveries(
     ledger, attempts = Ledger(), Attempts()
     stumbles = [ZeroDivisionError("odd")]
     of = Gates.claimed
+    ledger.claims = [claim("lost", "plain")]
 
     def stumble(gates: Gates, *args: object, **kwargs: object) -> None:
-        if stumbles and ledger.exchanges[-1].settlements:
+        if stumbles:
             raise stumbles.pop()
         of(gates, *args, **kwargs)  # type: ignore[arg-type]
 
@@ -508,7 +322,8 @@ async def test_a_mistake_at_the_ledger_is_told_and_does_not_end_all_deliveries(
             deliverer.hand_over(f"r{number}")
             await within(10, deliverer.drain())
     assert [key for key, _ in ledger.settled] == ["r0/plain", "r1/plain"]
-    assert not stumbles
+    assert next(request.held for request in ledger.exchanges[1:]) == {"r0/plain": 1}, "nobody here has what was lost"
+    assert all(request.held is None for request in ledger.exchanges[2:])
     assert "deliveries cannot be settled now: odd" in caplog.text
 
 

@@ -11,6 +11,7 @@ import pytest
 from core_support import DEADLINE, agent, drained, eventually, finished, serving
 from hookline import Agent, AgentOS, Delivery, hook, hookimpl
 from hookline.execution import observing
+from hookline.execution.points import PointHook, Points
 from hookline_sql import SqliteDb
 
 
@@ -72,3 +73,22 @@ async def test_more_than_fit_are_left_out_and_that_is_said(
         await drained(agent_os)
     assert 0 < len(listener.heard) < len(HOOKS)
     assert f"were not told of {len(HOOKS) - len(listener.heard)} deliveries" in caplog.text
+
+
+async def test_what_is_told_just_when_the_last_call_ends_is_not_left_behind() -> None:
+    heard: list[str] = []
+
+    class Told:
+        async def call(self, _callee: object, offered: dict[str, Any], **_: object) -> None:
+            heard.append(offered["delivery"])
+
+    hooks: Any = Points({"delivery_finished": [PointHook("p", None, 1.0)]})  # type: ignore[arg-type]  # never looked at
+    told: Any = Told()
+    observers = observing.Observers(hooks, told, None, lambda _delivery: None)  # type: ignore[arg-type]  # no thread
+    deliveries: list[Any] = [f"d{number}" for number in range(observing.AT_ONCE)]
+    for delivery in deliveries:
+        observers.tell(delivery)
+    late: Any = "late"
+    asyncio.get_running_loop().call_soon(lambda: observers.tell(late))  # behind the calls, before their tasks are gone
+    await eventually(lambda: late in heard)
+    await observers.wait()

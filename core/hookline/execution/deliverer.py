@@ -217,7 +217,7 @@ class Deliverer:
         if task.cancelled() and line.rows[0].verdict is None:  # before its first step
             self._give_back(line)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._give_up(line, error)
+            logger.error("the line of run %s ended badly: %s", line.run.run_id, message_of(error), exc_info=error)
         self._start_lines()
 
     async def _run_line(self, line: Line) -> None:
@@ -251,6 +251,8 @@ class Deliverer:
             verdict = await self._attempter.attempt(row.delivery, line.run, let_in.found)
         except asyncio.CancelledError:
             pass  # this process gives it up
+        except Exception as error:  # noqa: BLE001 - whatever it is: the delivery must not stay `running`
+            verdict = broken(row.delivery, error)
         finally:
             self._entrance.let_out(row, failed=verdict.failed)
         return verdict
@@ -259,15 +261,6 @@ class Deliverer:
         self._entrance.let_out(line.rows[0], failed=None)
         line.rows[0].verdict = RELEASED
         self._settle(line, line.rows[0])
-
-    def _give_up(self, line: Line, error: BaseException) -> None:
-        """A mistake of hookline itself: what it hit is dead, where people see it, and can be redriven."""
-        row = next((row for row in line.rows if row.verdict is None), None)
-        if row is None:
-            logger.error("the line of run %s ended badly: %s", line.run.run_id, error, exc_info=error)
-            return
-        row.verdict = broken(row.delivery, error)
-        self._settle(line, row)
 
     def _settle(self, line: Line, row: Row) -> None:
         self._untold.settle(line, row)
@@ -284,7 +277,7 @@ class Deliverer:
         delay = SHORTEST_DELAY_SECONDS
         while True:
             await self._wait_for_something()
-            if self._stopping and not self._places.active and not self._untold.has_settled:
+            if self._closed and not self._places.active and not self._untold.has_settled:
                 return
             try:
                 await self._exchange()
@@ -299,7 +292,8 @@ class Deliverer:
         """Tell the ledger what there is to tell, and take what is due.
 
         Raises:
-            Exception: the ledger's; everything is told again, and what it may have claimed is asked for.
+            Exception: the ledger's; everything is told again. Or one of hookline itself, when it is told. In both cases
+                what may have been claimed and is not known here is given back by the next exchange.
         """
         if self._gates.reopen():
             self._scan_at = 0.0
@@ -314,8 +308,12 @@ class Deliverer:
             self._untold.put_back(batch, with_claims=request.limit > 0)
             raise
         self._untold.told(batch)
-        self._tell_of_final(batch)
-        self._take(claimed, request)
+        try:
+            self._tell_of_final(batch)
+            self._take(claimed, request)
+        except BaseException:
+            self._untold.doubt_claims()
+            raise
         if request.scan and not (claimed or self._asked_since or self._places or self._untold):
             self._idle.set()
 
@@ -375,7 +373,7 @@ class Deliverer:
         for claim in claimed:
             row = Row(claim.delivery, claim.fence, taken=True)
             line = Line(claim.run, [row], 0.0, claimed=True, interruptions=claim.interruptions)
-            if self._stopping:
+            if self._stopping or (line.is_suspect and not self._places.may_begin_suspect):
                 self._give_back(line)
             elif (verdict := self._entrance.let_in(row, line.run)) is not None:
                 row.verdict = verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hookline.execution.attempt import Attempter, Verdict
+from hookline.execution.attempt import Attempter, Verdict, broken
 from hookline.execution.gates import Gates
 from hookline.execution.lines import Pass, Row
 from hookline.storage import RunRecord
@@ -19,10 +19,13 @@ class Entrance:
         self._on_room = on_room
 
     def let_in(self, row: Row, run: RunRecord) -> Verdict | None:
-        """Whether a row may be attempted now; the verdict if not."""
+        """Whether a row may be attempted now; the verdict if not, whatever goes wrong."""
         if row.let_in is not None:
             return None
-        found = self._attempter.look_up(row.delivery, run)
+        try:
+            found = self._attempter.look_up(row.delivery, run)
+        except Exception as error:  # noqa: BLE001 - one delivery that is odd keeps no other one up
+            return broken(row.delivery, error)
         if isinstance(found, Verdict):
             return found
         gate = self._gates.of(row.delivery.key, found.hook)

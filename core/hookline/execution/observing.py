@@ -46,7 +46,7 @@ class Observers:
         if len(self._waiting) > MOST_WAITING:
             self._waiting.popleft()
             self._left_out += 1
-        if len(self._tasks) < AT_ONCE:
+        if sum(not task.done() for task in self._tasks) < AT_ONCE:  # they leave the set only a moment later
             task = asyncio.get_running_loop().create_task(self._tell_all(), name="delivery_finished")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -1,8 +1,8 @@
 """Places: which lines are under way in this process, which wait for a place, and how many more may be claimed.
 
 What lost its lease may be what ends the process. So of those deliveries that lost it (`interrupted`) a few are under
-way at a time, and those that lost it again (`suspects`) run alone, one after the other: once a suspect is claimed
-nothing else begins before a scan finds no further one.
+way at a time, and those that lost it again (`suspects`) run alone, one after the other: once a suspect is found nothing
+else begins. It is claimed for good when nothing is under way, and the others go on when a scan finds no further one.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Places:
         """How many more lines may be claimed; `ending` of the active ones are about to leave."""
         if self._suspects > 0:
             return 0
+        if self._holds:  # it takes a scan to end that, however many wait
+            return 0 if self.active else 1
         free = self._concurrency - len(self.active) + ending
         kept = self._most_kept if keep else 0
         return max(0, free - len(self._queue), min(free, kept) - self._claimed_in_queue)
@@ -79,6 +81,11 @@ class Places:
     def free_for_interrupted(self) -> int:
         """How many of those may have lost a lease."""
         return max(0, self._most_interrupted - self._interrupted)
+
+    @property
+    def may_begin_suspect(self) -> bool:
+        """Whether nothing is under way that may end the process before the suspect has begun."""
+        return not self.active
 
     def hold(self, *, has_suspect: bool) -> None:
         """Take note of a scan: whether it found a suspect, so that nothing else may begin."""
@@ -91,7 +98,7 @@ class Places:
 
     def _may_start(self, line: Line, *, keep: bool) -> bool:
         if line.is_suspect:
-            return not self.active
+            return self.may_begin_suspect
         if self._holds:
             return False
         kept = self._most_kept if keep and not line.claimed else 0

@@ -97,10 +97,15 @@ class Untold:
             self._settled.extend(batch.settled)
         else:
             self._settled.extendleft(reversed(batch.settled))
-        self._most = max(1, len(batch.settled) // 2)
+        if batch.settled:
+            self._most = max(1, len(batch.settled) // 2)
         self._begun.update({row.delivery.delivery_id: row for row in batch.begun})
         self._starts_in_doubt = bool(batch.begun)
         self._claims_in_doubt |= with_claims
+
+    def doubt_claims(self) -> None:
+        """What was claimed may have got lost here: what is not `held` is given back."""
+        self._claims_in_doubt = True
 
     def told(self, batch: Batch) -> None:
         """The ledger knows it: begun rows are its own now, and lines may go on."""

@@ -71,6 +71,8 @@ class CarefulClaims(Basis):
         await commit_run(storage, 1, "run-2")
         assert await _claim(storage, scan=False, claim_runs=["run-1", "run-2"]) == ["run-2:0"]
         assert ids_of(await server.claim("run-1")) == ["run-1:0"], "unless no care is asked for"
+        await _interrupted(storage, "twice", 2)
+        assert await _claim(storage, scan=False, claim_runs=["twice"], limit_interrupted=None) == []
 
     async def test_without_a_scan_or_room_no_suspect_is_claimed(self, storage: Storage) -> None:
         await _interrupted(storage, "twice", 2)

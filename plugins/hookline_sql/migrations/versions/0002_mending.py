@@ -29,12 +29,7 @@ def _extend_runs(name: str) -> None:
 def _extend_deliveries(name: str) -> None:
     op.add_column(name, sa.Column("replay_id", sa.Text))
     op.drop_index(f"{name}_finished", name)
-    op.create_index(
-        f"{name}_interrupted",
-        name,
-        ["due_at"],
-        sqlite_where=sa.text("status = 'pending' AND interruptions > 0"),
-    )
+    op.create_index(f"{name}_interrupted", name, ["status", "due_at"], sqlite_where=sa.text("interruptions > 0"))
     op.create_index(
         f"{name}_hook_due",
         name,
