@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from hookline import AgentOS, ConfigurationError, HooklineError
-from hookline_fastapi import body_schemas, openapi, schemas
+from hookline_fastapi import body_schemas, delivery_schemas, openapi, problem_schemas, run_schemas, server_schemas
 from hookline_fastapi.access import Access, Gate
 from hookline_fastapi.base_app import extend
 from hookline_fastapi.definitions import Definitions, Wellbeing
@@ -26,6 +26,7 @@ from hookline_fastapi.replays import Replays
 from hookline_fastapi.routing import BareRoute, HooklineRoute, handle_error
 from hookline_fastapi.run_endpoint import RunEndpoint
 from hookline_fastapi.runs import Runs
+from hookline_fastapi.schemas import Listing
 from hookline_fastapi.sessions import Sessions
 from hookline_fastapi.settings import read_settings
 from hookline_fastapi.statistics import Statistics
@@ -102,34 +103,34 @@ def add_routes(app: FastAPI, agent_os: AgentOS) -> Gate:
     _add_run_route(app, agent_os, gate)
 
     runs = Runs(agent_os)
-    add("GET", "/runs/{run_id}", runs.get_run, schemas.Run, problems(404))
-    add("GET", "/runs/{run_id}/hooks", runs.list_run_hooks, schemas.Listing[schemas.HookCall], problems(404))
+    add("GET", "/runs/{run_id}", runs.get_run, run_schemas.Run, problems(404))
+    add("GET", "/runs/{run_id}/hooks", runs.list_run_hooks, Listing[run_schemas.HookCall], problems(404))
     cancel = problems(404, RUN_FINISHED, RUN_ELSEWHERE, 413, 415)
-    add("POST", "/runs/{run_id}/cancel", runs.cancel_run, schemas.AcceptedRun, cancel, status=202)
+    add("POST", "/runs/{run_id}/cancel", runs.cancel_run, run_schemas.AcceptedRun, cancel, status=202)
 
     sessions = Sessions(agent_os)
-    session_runs = schemas.Listing[schemas.Run]
-    add("GET", "/sessions", sessions.list_sessions, schemas.Listing[schemas.Session], problems())
-    add("GET", "/sessions/{session_id}", sessions.get_session, schemas.Session, problems(404))
+    session_runs = Listing[run_schemas.Run]
+    add("GET", "/sessions", sessions.list_sessions, Listing[run_schemas.Session], problems())
+    add("GET", "/sessions/{session_id}", sessions.get_session, run_schemas.Session, problems(404))
     add("GET", "/sessions/{session_id}/runs", sessions.list_session_runs, session_runs, problems(404))
 
     _add_deliveries(add, Deliveries(agent_os))
     _add_replays(add, Replays(agent_os))
 
     known = Definitions(agent_os)
-    add("GET", "/agents", known.list_agents, schemas.Listing[schemas.Agent], problems())
-    add("GET", "/agents/{agent_id}", known.get_agent, schemas.Agent, problems(404))
-    add("GET", "/plugins", known.list_plugins, schemas.Listing[schemas.Plugin], problems(), access=Access.ADMIN)
-    add("GET", "/hooks", known.list_hooks, schemas.Listing[schemas.PlannedHook], problems())
-    stats = schemas.Listing[schemas.HookStats]
+    add("GET", "/agents", known.list_agents, Listing[server_schemas.Agent], problems())
+    add("GET", "/agents/{agent_id}", known.get_agent, server_schemas.Agent, problems(404))
+    add("GET", "/plugins", known.list_plugins, Listing[server_schemas.Plugin], problems(), access=Access.ADMIN)
+    add("GET", "/hooks", known.list_hooks, Listing[server_schemas.PlannedHook], problems())
+    stats = Listing[delivery_schemas.HookStats]
     add("GET", "/hooks/stats", Statistics(agent_os).list_hook_stats, stats, problems(), access=Access.ADMIN)
 
     wellbeing = Wellbeing(agent_os)
     not_ready: dict[int | str, dict[str, Any]] = {
-        503: problem(schemas.NotReady, "Not ready; `reasons` tells why.", NOT_READY)
+        503: problem(problem_schemas.NotReady, "Not ready; `reasons` tells why.", NOT_READY)
     }
-    add("GET", "/health", wellbeing.get_health, schemas.Health, {}, access=Access.OPEN)
-    add("GET", "/ready", wellbeing.get_readiness, schemas.Ready, not_ready, access=Access.PROBE)
+    add("GET", "/health", wellbeing.get_health, server_schemas.Health, {}, access=Access.OPEN)
+    add("GET", "/ready", wellbeing.get_readiness, server_schemas.Ready, not_ready, access=Access.PROBE)
     app.openapi = openapi.completed(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return gate
 
@@ -177,58 +178,61 @@ class _Adder:
 
 def _add_deliveries(add: _Adder, deliveries: Deliveries) -> None:
     many, one = "/deliveries", "/deliveries/{delivery_id}"
-    add("GET", many, deliveries.list_deliveries, schemas.Listing[schemas.Delivery], problems())
+    add("GET", many, deliveries.list_deliveries, Listing[delivery_schemas.Delivery], problems())
     for path, endpoint, model, responses, extra in (
         (
             f"{one}/redrive",
             deliveries.redrive_delivery,
-            schemas.Delivery,
+            delivery_schemas.Delivery,
             problems(404, DELIVERY_STATUS, 413, 415),
             None,
         ),
         (
             f"{one}/discard",
             deliveries.discard_delivery,
-            schemas.Delivery,
+            delivery_schemas.Delivery,
             problems(404, DELIVERY_STATUS, 413, 415),
             openapi.request(body_schemas.DiscardBody),
         ),
         (
             f"{many}/redrive",
             deliveries.redrive_deliveries,
-            schemas.Changed,
+            delivery_schemas.Changed,
             problems(413, 415),
-            openapi.request(body_schemas.RedriveManyBody, required=False),
+            openapi.request(body_schemas.RedriveManyBody),
         ),
         (
             f"{many}/discard",
             deliveries.discard_deliveries,
-            schemas.Changed,
+            delivery_schemas.Changed,
             problems(413, 415),
             openapi.request(body_schemas.DiscardManyBody),
         ),
     ):
         add("POST", path, endpoint, model, responses, access=Access.ADMIN, extra=extra)
-    add("GET", one, deliveries.get_delivery, schemas.Delivery, problems(404))  # after /deliveries/redrive
+    add("GET", one, deliveries.get_delivery, delivery_schemas.Delivery, problems(404))  # after /deliveries/redrive
 
 
 def _add_replays(add: _Adder, replays: Replays) -> None:
     many, one = "/replays", "/replays/{replay_id}"
     made: dict[int | str, dict[str, Any]] = {
-        200: {"model": schemas.Replay, "description": "With `dry_run`: what it would be about; nothing is stored."},
+        200: {
+            "model": delivery_schemas.Replay,
+            "description": "With `dry_run`: what it would be about; nothing is stored.",
+        },
         **problems(413, 415),
     }
     body = openapi.request(body_schemas.ReplayBody)
-    add("POST", many, replays.create_replay, schemas.Replay, made, access=Access.ADMIN, status=201, extra=body)
-    add("GET", many, replays.list_replays, schemas.Listing[schemas.Replay], problems(), access=Access.ADMIN)
-    add("GET", one, replays.get_replay, schemas.Replay, problems(404), access=Access.ADMIN)
+    add("POST", many, replays.create_replay, delivery_schemas.Replay, made, access=Access.ADMIN, status=201, extra=body)
+    add("GET", many, replays.list_replays, Listing[delivery_schemas.Replay], problems(), access=Access.ADMIN)
+    add("GET", one, replays.get_replay, delivery_schemas.Replay, problems(404), access=Access.ADMIN)
     for word, endpoint in (
         ("pause", replays.pause_replay),
         ("resume", replays.resume_replay),
         ("cancel", replays.cancel_replay),
     ):
         path, responses = f"{one}/{word}", problems(404, REPLAY_STATUS, 413, 415)
-        add("POST", path, endpoint, schemas.Replay, responses, access=Access.ADMIN)
+        add("POST", path, endpoint, delivery_schemas.Replay, responses, access=Access.ADMIN)
 
 
 def _add_documentation(app: FastAPI, gate: Gate) -> None:
@@ -251,7 +255,7 @@ def _add_run_route(app: FastAPI, agent_os: AgentOS, gate: Gate) -> None:
         gate=gate,
         access=Access.KNOWN,
         methods=["POST"],
-        response_model=schemas.Run,
+        response_model=run_schemas.Run,
         responses=openapi.RUN_RESPONSES,
         tags=["agents"],
         openapi_extra=openapi.RUN_REQUEST,

@@ -58,7 +58,7 @@ class _ManyBody(BaseModel):
 
 
 class RedriveManyBody(_ManyBody):
-    """Which dead or parked deliveries get fresh attempts; without a filter: all."""
+    """Which dead or parked deliveries get fresh attempts; at least one filter is needed."""
 
     status: Literal["dead", "parked"] | None = None
 

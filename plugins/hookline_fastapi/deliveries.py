@@ -102,7 +102,7 @@ class Deliveries:
     async def redrive_deliveries(self, request: Request) -> Response:
         """Give the oldest dead and parked deliveries that the fields let through fresh attempts, due now."""
         values = await self._read(request, REDRIVE_MANY)
-        where, limit = _where(values), values["limit"] or MOST_AT_ONCE
+        where, limit = _chosen(values)
         matched = await count_in(self._agent_os.storage, where, REDRIVABLE, limit)
         changed = 0
         if not values["dry_run"]:
@@ -113,9 +113,7 @@ class Deliveries:
     async def discard_deliveries(self, request: Request) -> Response:
         """Give up the oldest deliveries that the fields let through and that wait; the `reason` is kept with each."""
         values = await self._read(request, DISCARD_MANY)
-        where, limit = _where(values), values["limit"] or MOST_AT_ONCE
-        if where == DeliveryFilter():
-            raise invalid([FieldError("body", "must say which deliveries: give at least one filter, such as hook")])
+        where, limit = _chosen(values)
         matched = await count_in(self._agent_os.storage, where, DISCARDABLE, limit)
         changed = 0
         if not values["dry_run"]:
@@ -144,8 +142,16 @@ def _wrong_status(record: DeliveryRecord, rule: str) -> Problem:
     return Problem(DELIVERY_STATUS, f"{rule}; {delivery.delivery_id!r} was {delivery.status}", run_id=delivery.run_id)
 
 
-def _where(values: Mapping[str, Any]) -> DeliveryFilter:
-    return DeliveryFilter(**{field.name: values[field.name] for field in fields(DeliveryFilter)})
+def _chosen(values: Mapping[str, Any]) -> tuple[DeliveryFilter, int]:
+    """Which deliveries are meant, and how many at most.
+
+    Raises:
+        Problem: no filter is given.
+    """
+    where = DeliveryFilter(**{field.name: values[field.name] for field in fields(DeliveryFilter)})
+    if where == DeliveryFilter():
+        raise invalid([FieldError("body", "must say which deliveries: give at least one filter, such as hook")])
+    return where, values["limit"] or MOST_AT_ONCE
 
 
 def _outcome(matched: int, changed: int, values: Mapping[str, Any]) -> Response:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
 from hookline_fastapi import examples
-from hookline_fastapi.schemas import Run, RunError, left_out
+from hookline_fastapi.run_schemas import Run, RunError
+from hookline_fastapi.schemas import left_out
 
 
 class Event(BaseModel):

@@ -42,8 +42,8 @@ def _renamed(document: Document, taken: Document) -> Document:
     clashes = [
         (kind, name)
         for kind, named in document["components"].items()
-        for name in named.keys() & taken.get(kind, {}).keys()
-        if kind != "securitySchemes" and named[name] != taken[kind][name]
+        for name in named
+        if kind != "securitySchemes" and name in taken.get(kind, {}) and named[name] != taken[kind][name]
     ]
     for kind, name in clashes:
         text = text.replace(f'"#/components/{kind}/{name}"', f'"#/components/{kind}/{PREFIX}{name}"')

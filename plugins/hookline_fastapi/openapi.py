@@ -11,7 +11,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from hookline.ids import ID_PATTERN
-from hookline_fastapi import body, body_schemas, event_schemas, examples, schemas
+from hookline_fastapi import (
+    body,
+    body_schemas,
+    delivery_schemas,
+    event_schemas,
+    examples,
+    problem_schemas,
+    run_schemas,
+    server_schemas,
+)
 from hookline_fastapi import problems as known
 from hookline_fastapi.access import Access
 from hookline_fastapi.browsers import SAFE_METHODS
@@ -24,15 +33,17 @@ from hookline_fastapi.routing import HooklineRoute
 REF_TEMPLATE = "#/components/schemas/{model}"
 PROBLEM_JSON = "application/problem+json"
 
+ANSWER_SCHEMAS = (run_schemas, delivery_schemas, server_schemas, problem_schemas)
+
 MORE_MODELS: tuple[type[BaseModel], ...] = (
     body_schemas.RunBody,
     body_schemas.DiscardBody,
     body_schemas.DiscardManyBody,
     body_schemas.RedriveManyBody,
     body_schemas.ReplayBody,
-    schemas.Problem,
-    schemas.Rejection,
-    schemas.NotReady,
+    problem_schemas.Problem,
+    problem_schemas.Rejection,
+    problem_schemas.NotReady,
     event_schemas.RunEvent,
     event_schemas.ServerSentEvent,
 )
@@ -90,10 +101,10 @@ def problems(*which: int | ProblemType) -> dict[int | str, dict[str, Any]]:
             found[each] = KINDS.get(each, ())
         else:
             found[each.status] = (*found.get(each.status, ()), each)
-    return {status: problem(schemas.Problem, DESCRIPTIONS[status], *found[status]) for status in sorted(found)}
+    return {status: problem(problem_schemas.Problem, DESCRIPTIONS[status], *found[status]) for status in sorted(found)}
 
 
-def problem(model: type[schemas.Problem], description: str, *shown: ProblemType) -> dict[str, Any]:
+def problem(model: type[problem_schemas.Problem], description: str, *shown: ProblemType) -> dict[str, Any]:
     """One problem response, with an example of each kind that it may be."""
     content: dict[str, Any] = {"schema": _ref(model)}
     if shown:
@@ -101,11 +112,11 @@ def problem(model: type[schemas.Problem], description: str, *shown: ProblemType)
     return {"description": description, "content": {PROBLEM_JSON: content}}
 
 
-def request(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def request(model: type[BaseModel]) -> dict[str, Any]:
     """The `requestBody` of an operation that takes its fields as JSON or as a form."""
     form = {"schema": {"$ref": REF_TEMPLATE.format(model=form_name(model.__name__))}}
     content = {body.JSON: {"schema": _ref(model)}, body.FORM: form, body.MULTIPART: form}
-    return {"requestBody": {"required": required, "content": content}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 RUN_REQUEST = request(body_schemas.RunBody)
@@ -125,7 +136,7 @@ RUN_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": _ref(event_schemas.ServerSentEvent), "example": EVENT_EXAMPLE}},
     },
     202: {
-        "model": schemas.AcceptedRun,
+        "model": run_schemas.AcceptedRun,
         "description": "With `background`: the run is accepted and goes on.",
         "headers": {"Location": {"description": "Where the run is.", "schema": {"type": "string"}}},
     },
@@ -134,7 +145,7 @@ RUN_RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The request is not valid, or a check rejected the run.",
         "content": {
             PROBLEM_JSON: {
-                "schema": {"anyOf": [_ref(schemas.Rejection), _ref(schemas.Problem)]},
+                "schema": {"anyOf": [_ref(problem_schemas.Rejection), _ref(problem_schemas.Problem)]},
                 "examples": named_examples((known.INVALID_REQUEST, known.RUN_REJECTED)),
             }
         },
@@ -188,7 +199,7 @@ def _own_operations(app: FastAPI, document: dict[str, Any]) -> Iterator[tuple[Ho
 
 def _restore_examples(components: dict[str, Any]) -> None:
     """Put the examples of the models as they are: FastAPI drops all nulls from them."""
-    for model in vars(schemas).values():
+    for model in (found for module in ANSWER_SCHEMAS for found in vars(module).values()):
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__name__ in components:
             extra = model.model_config.get("json_schema_extra")
             if isinstance(extra, dict):
@@ -204,7 +215,7 @@ def _tell_path(operation: dict[str, Any]) -> None:
 def _tell_answers(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     for status in EVERYWHERE:
-        responses.setdefault(str(status), problem(schemas.Problem, DESCRIPTIONS[status], *KINDS[status]))
+        responses.setdefault(str(status), problem(problem_schemas.Problem, DESCRIPTIONS[status], *KINDS[status]))
     for status, response in responses.items():
         if int(status) in _HEADERS:
             name, header = _HEADERS[int(status)]
@@ -220,7 +231,7 @@ def _tell_access(operation: dict[str, Any], route: HooklineRoute) -> None:
         forbidden.append(known.FOREIGN_HOST)
     else:
         operation["security"] = [{"bearer": []}]
-        responses["401"] = problem(schemas.Problem, DESCRIPTIONS[401], known.UNAUTHENTICATED)
+        responses["401"] = problem(problem_schemas.Problem, DESCRIPTIONS[401], known.UNAUTHENTICATED)
         unavailable = responses["503"]["content"][PROBLEM_JSON]["examples"]
         unavailable.update(named_examples([known.AUTHENTICATION_UNAVAILABLE]))
         if route.access is Access.ADMIN:
@@ -228,4 +239,4 @@ def _tell_access(operation: dict[str, Any], route: HooklineRoute) -> None:
     if not SAFE_METHODS.issuperset(route.methods or ()):
         forbidden.append(known.FOREIGN_ORIGIN)
     if forbidden:
-        responses["403"] = problem(schemas.Problem, DESCRIPTIONS[403], *forbidden)
+        responses["403"] = problem(problem_schemas.Problem, DESCRIPTIONS[403], *forbidden)

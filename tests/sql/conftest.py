@@ -10,6 +10,8 @@ import pytest
 from hookline.storage import Storage
 from hookline_sql import SqliteDb
 
+pytest.register_assert_rewrite("sql.ledger_machine", "sql.ledger_workers")  # so that a failure tells the values
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> SqliteDb:

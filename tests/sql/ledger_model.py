@@ -29,8 +29,8 @@ class Row:
     owner: str | None = None
     lease: float = 0.0
     finished_at: float | None = None
-    attempted: bool = False
-    """Whether an attempt of it is written down."""
+    outcomes: list[str] = field(default_factory=list)
+    """Of its attempts, as they are written down."""
 
     def begin(self, server: str, now: float) -> None:
         self.status, self.owner, self.lease = "running", server, now + LEASE_SECONDS
@@ -93,21 +93,23 @@ class LedgerModel:
     def row(self, delivery_id: str) -> Row | None:
         return next((row for row in self.rows if row.delivery_id == delivery_id), None)
 
-    def is_held(self, delivery_id: str, server: str, fence: int) -> bool:
-        row = self.row(delivery_id)
-        return row is not None and (row.status, row.owner, row.fence) == ("running", server, fence)
+    def startable(self, now: float) -> list[Row]:
+        """What is due, of runs of which nothing is running, or just beginning where the run was."""
+        found = []
+        for run in self.runs.values():
+            due = [row for row in run.rows if row.status == "pending" and (row.due_at or 0.0) <= now]
+            reserved = any(row.in_line and row.status == "pending" and row not in due for row in run.rows)
+            if run.is_finished and not run.is_busy and not reserved:
+                found += due
+        return found
 
     def due(self, now: float, apart: Collection[HookKey], rooms: Mapping[HookKey, int]) -> list[Row]:
         """What a scan may claim: at most one of each run, the lowest position of those that may be."""
-        found = []
-        for run in self.runs.values():
-            reserved = any(row.in_line and row.status == "pending" and (row.due_at or 0.0) > now for row in run.rows)
-            if run.is_finished and not run.is_busy and not reserved:
-                may = (row for row in run.rows if row.status == "pending" and (row.due_at or 0.0) <= now)
-                first = next((row for row in may if row.in_line or row.hook not in apart or row.hook in rooms), None)
-                if first is not None:
-                    found.append(first)
-        return found
+        first: dict[str, Row] = {}
+        for row in self.startable(now):
+            if row.in_line or row.hook not in apart or row.hook in rooms:
+                first.setdefault(row.run_id, row)
+        return list(first.values())
 
     def take_over(self, by: str, servers: Iterable[str], now: float) -> int:
         expired = now - (SILENT_SECONDS - LEASE_SECONDS)
@@ -121,7 +123,7 @@ class LedgerModel:
             row.give_back(now)
             row.fence += 1
             row.interruptions += 1
-            row.attempted = True
+            row.outcomes.append("interrupted")
             if row.interruptions >= MAX_INTERRUPTIONS:
                 row.end("dead", now)
         for row in lost:
