@@ -98,9 +98,9 @@ class HookTimeoutError(HookError):
 class RetryAfter(HooklineError):  # noqa: N818 - it reads as what it says: raise RetryAfter(30)
     """Raised by a background hook that knows when to try again: a far end said so, say.
 
-    The attempt has failed: it counts towards `retries`, and towards the failures that pause the hook; after the last
-    one the delivery is dead. Only the wait is this one, exactly, instead of the backoff; at most 7 days. Raised by an
-    inline hook it is a failure like any other.
+    The attempt has failed: it counts towards `retries`, and after the last one the delivery is dead. The wait is this
+    one, exactly, instead of the backoff; at most 7 days. A far end that says when to come back lives, so it is none of
+    the failures that pause the hook. Raised by an inline hook it is a failure like any other.
 
     Args:
         seconds: how long to wait, 0 or more.

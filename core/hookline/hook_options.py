@@ -13,10 +13,15 @@ from hookline.runs import RunStatus
 GuardrailMode = Literal["enforce", "observe", "off"]
 """`enforce`: it may reject and fail runs; `observe`: what it finds is only written down; `off`: it is not called."""
 
-OUTCOMES: frozenset[str] = frozenset(status.value for status in RunStatus if status is not RunStatus.RUNNING)
+OUTCOMES: frozenset[str] = frozenset(
+    status.value for status in (RunStatus.COMPLETED, RunStatus.REJECTED, RunStatus.FAILED, RunStatus.CANCELLED)
+)
+"""The statuses that a run can end with."""
 
 BACKGROUND_ONLY = frozenset({"retries", "backoff", "max_age", "concurrency", "circuit_threshold", "circuit_cooldown"})
 """Options that only deliveries have a use for."""
+
+_FAILING_LATE = frozenset({"run_in_background", "on_error"})
 
 
 def _is_number(value: object) -> bool:
@@ -92,7 +97,8 @@ class HookOptions:
 
     def __post_init__(self) -> None:
         if mistake := mistake_in(self.said()):
-            raise ConfigurationError(f"hook: {mistake}")
+            named = f" {self.name!r}" if self.name is not None and not mistake.startswith("name=") else ""
+            raise ConfigurationError(f"hook{named}: {mistake}")
 
     def said(self) -> dict[str, Any]:
         """The options about which these say something."""
@@ -112,6 +118,11 @@ class HookOptions:
                 reason = f"is no guardrail, which mode={value!r} is for: leave mode out, or mark it @guardrail"
             elif option in BACKGROUND_ONLY and all_of_it.run_in_background is False:
                 reason = f"is marked run_in_background=False, so that {option}={value!r} has no effect: leave one out"
+            elif option in _FAILING_LATE and all_of_it.run_in_background and all_of_it.on_error == "fail":
+                reason = (
+                    "is marked run_in_background=True and on_error='fail', but its run has ended when it is called: "
+                    "leave one out, or say on_error='continue'"
+                )
             if reason is not None:
                 return option, reason
         return None

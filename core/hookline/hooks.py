@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, overload
 
+from hookline.calling import display_name
 from hookline.errors import ConfigurationError
 from hookline.hook_options import GuardrailMode, HookOptions
 
@@ -27,6 +28,8 @@ def _mark(function: F, options: HookOptions) -> F:
     if not callable(function):
         raise ConfigurationError(f"a hook must be callable, {function!r} is not")
     options = options.over(options_of(function))
+    if misfit := options.misfit(options):
+        raise ConfigurationError(f"hook {options.name or display_name(function)!r} {misfit[1]}")
     try:
         setattr(function, HOOK_ATTRIBUTE, options)
     except AttributeError:  # a bound method or a builtin takes no attributes
@@ -103,13 +106,14 @@ def hook(
         sample: the share of runs that it is called for, from 0 to 1. A hash of the run's id decides, the same
             everywhere, so that what a small share calls a larger one calls too (see `hookline.sampling`); default 1.
         on: the outcomes after which a post-hook is called; default `completed`.
-        on_error: `fail` makes an inline hook that raises fail the run; default `continue`.
+        on_error: `fail` makes an inline hook that raises fail the run; default `continue`. What runs in the background
+            comes too late for it.
         scope: `all` calls a server's or plugin's hook for members' and steps' runs too; default `root`.
         before: names of plugins whose hooks come later (hooks of plugins only).
         after: names of plugins whose hooks come earlier (hooks of plugins only).
 
     Raises:
-        ConfigurationError: an argument has no meaning.
+        ConfigurationError: an argument has no meaning, or two contradict each other.
     """
     options = HookOptions(
         name=name,

@@ -16,7 +16,8 @@ class Retention:
     Attributes:
         deliveries: delivered and discarded deliveries.
         dead: dead deliveries.
-        runs: runs with their deliveries, and the sessions that lose their last run so.
+        runs: runs with their deliveries, the sessions that lose their last run so, and replays of which nothing is
+            left.
     """
 
     deliveries: float | None = 30.0

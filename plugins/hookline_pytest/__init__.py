@@ -100,9 +100,9 @@ def _fixtures_of(plugin: object) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def hookline_app(request: pytest.FixtureRequest) -> Any:
     """What is tested: an AgentOS, or an app whose `state.agent_os` is one; override it, or set the option."""
-    from hookline_pytest.finding import find
+    from hookline_pytest.finding import find, reference_of
 
-    return find(request.config.getini(INI_OPTION), request.config.rootpath)
+    return find(reference_of(request.config, INI_OPTION), request.config.rootpath)
 
 
 @pytest.fixture

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from hookline import AgentOS, ConfigurationError, Database
-from hookline.cli.loading import find_app
+from hookline.cli.loading import check_reference, find_app
 from hookline.plugins import PluginRegistry
 
 HOW = """which AgentOS is tested? Name it in pyproject.toml:
@@ -28,12 +29,24 @@ or give it in conftest.py:
 """
 
 
+def reference_of(config: pytest.Config, option: str) -> str:
+    """What the option says; pytest itself may take something else than a text for it, with a warning."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            given: object = config.getini(option)
+    except (TypeError, pytest.UsageError) as error:  # which of them depends on the version
+        pytest.fail(str(error), pytrace=False)
+    if not isinstance(given, str):
+        pytest.fail(f'{option} = {given!r}: give one text, such as {option} = "app:agent_os"', pytrace=False)
+    return given
+
+
 def find(reference: str, directory: Path) -> Any:
     """Import what the option `hookline_app` names, as `hookline serve` does in this directory."""
     if not reference:
         pytest.fail(HOW, pytrace=False)
-    if not re.fullmatch(r"[\w.]+:[\w.]+", reference):
-        pytest.fail(f"hookline_app = {reference!r}: it has not the form module:attribute, such as app:agent_os", False)
+    _check_form(reference)
     try:
         with contextlib.chdir(directory):
             found = find_app(reference)
@@ -42,6 +55,15 @@ def find(reference: str, directory: Path) -> Any:
             raise
         pytest.fail(f"hookline_app = {reference!r}: {error}", pytrace=False)
     return found.app or found.agent_os
+
+
+def _check_form(reference: str) -> None:
+    """Fail with the words of the command line, whose arguments have the same form."""
+    argument = click.Argument(["hookline_app"])
+    try:
+        check_reference(click.Context(click.Command("pytest")), argument, reference)
+    except click.BadParameter as error:
+        pytest.fail(f"hookline_app = {error.message}", pytrace=False)
 
 
 def parts_of(found: Any) -> tuple[AgentOS, Any]:

@@ -133,6 +133,10 @@ def _file_of_url(db_url: str) -> Path:
 def _absolute(text: str, given: str) -> Path:
     if not text or text == ":memory:" or "\0" in text:
         raise ConfigurationError(f"{given} names no file: a ledger that lasts needs one, such as tmp/agent.db")
+    if os.path.basename(text) in ("", os.curdir, os.pardir):
+        raise ConfigurationError(
+            f"{given} names a folder: add the name of a file, such as {Path(text) / 'hookline.db'}"
+        )
     return Path(os.path.realpath(Path(text).expanduser()))
 
 

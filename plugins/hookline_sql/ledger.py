@@ -147,6 +147,8 @@ def upgrade_database(description: SqliteDb) -> tuple[str | None, str]:
 def _connect(description: SqliteDb, tables: Tables, *, migrate: str) -> Connections:
     check_sqlite_version()
     file, timeout, may_make = description.file, description.busy_timeout, migrate == "auto"
+    if file.is_dir():
+        raise StorageError(f"{file} is a folder: add the name of a file, such as {file / 'hookline.db'}")
     if may_make:
         _make_folder(file.parent)
     elif not file.is_file():

@@ -11,13 +11,16 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, d
 from hookline.deliveries import DeliveryStatus
 from hookline.storage import Prune, Pruned
 from hookline_sql.schema import Tables
-from hookline_sql.statements import DEAD, DELIVERED, DISCARDED, Prepared
+from hookline_sql.statements import CANCELLED, COMPLETED, DEAD, DELIVERED, DISCARDED, Prepared
 
 DELIVERIES_AT_ONCE = 200
 """How many deliveries one transaction deletes, so that runs do not wait long for the ledger meanwhile."""
 
 RUNS_AT_ONCE = 50
 """How many runs one transaction looks at."""
+
+REPLAYS_AT_ONCE = 200
+"""How many replays one transaction deletes."""
 
 _NEVER = -math.inf
 
@@ -47,6 +50,7 @@ class Pruning:
         self._write_deliveries(tables)
         self._write_runs(tables)
         self._write_deleting_runs(tables)
+        self._write_replays(tables)
 
     def _write_deliveries(self, tables: Tables) -> None:
         deliveries, attempts = tables.deliveries, tables.attempts
@@ -111,6 +115,19 @@ class Pruning:
             )
         )
 
+    def _write_replays(self, tables: Tables) -> None:
+        replays, deliveries = tables.replays, tables.deliveries
+        some = (
+            select(replays.c.seq)
+            .where(
+                replays.c.status.in_([COMPLETED, CANCELLED]),
+                replays.c.finished_at < bindparam("runs_before"),
+                ~exists().where(deliveries.c.replay_id == replays.c.replay_id),
+            )
+            .limit(bindparam("count"))
+        )
+        self._delete_replays = Prepared(delete(replays).where(replays.c.seq.in_(some)))
+
     def old_deliveries(self, connection: Connection, request: Prune) -> list[OldDeliveries]:
         """What is old enough, by status."""
         wanted = (
@@ -167,6 +184,10 @@ class Pruning:
                 pruned.deliveries += deliveries
                 pruned.sessions += session_goes
         return pruned, _next_place(place, rows)
+
+    def delete_replays(self, connection: Connection, runs_before: float) -> int:
+        """Delete some that ended before and have no delivery left; fewer than `REPLAYS_AT_ONCE` means: all."""
+        return self._delete_replays.change(connection, {"runs_before": runs_before, "count": REPLAYS_AT_ONCE})
 
 
 def _is_needed(tables: Tables, runs: FromClause) -> ColumnElement[bool]:

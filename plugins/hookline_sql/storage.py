@@ -35,7 +35,7 @@ from hookline.storage import (
 from hookline_sql.database import SqliteDb
 from hookline_sql.deliveries import MEND_AT_ONCE
 from hookline_sql.ledger import Ledger, Ledgers
-from hookline_sql.pruning import DELIVERIES_AT_ONCE, OldDeliveries, Place
+from hookline_sql.pruning import DELIVERIES_AT_ONCE, REPLAYS_AT_ONCE, OldDeliveries, Place
 
 T = TypeVar("T")
 
@@ -202,6 +202,8 @@ class SqlStorage:
         if request.runs_before is not None:
             for place in await self._read(self._ledger.pruning.places):
                 await self._prune_runs(request, place, pruned, dry_run=dry_run)
+            if not dry_run:
+                await self._prune_replays(request.runs_before)
         return pruned
 
     async def _delete(self, old: OldDeliveries) -> int:
@@ -225,6 +227,11 @@ class SqlStorage:
             total.deliveries += pruned.deliveries
             total.runs += pruned.runs
             total.sessions += pruned.sessions
+
+    async def _prune_replays(self, runs_before: float) -> None:
+        step = partial(self._ledger.pruning.delete_replays, runs_before=runs_before)
+        while await self._write_gently(step) == REPLAYS_AT_ONCE:
+            pass
 
     # replays
 

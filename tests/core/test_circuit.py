@@ -289,7 +289,7 @@ async def test_drain_does_not_wait_for_a_paused_hook(db: SqliteDb) -> None:
 
 
 @pytest.mark.parametrize(("error", "circuit"), [
-    (RetryAfter(0), "open"), (GiveUp("no"), "closed"), (InputCheckError("no"), "closed"), (SystemExit(), "open"),
+    (RetryAfter(0), "closed"), (GiveUp("no"), "closed"), (InputCheckError("no"), "closed"), (SystemExit(), "open"),
 ])  # fmt: skip
 async def test_what_counts_as_a_failure_of_the_hook(error: Any, circuit: str, db: SqliteDb) -> None:
     clock, shaky = ManualClock(), Shaky(error)
@@ -298,6 +298,27 @@ async def test_what_counts_as_a_failure_of_the_hook(error: Any, circuit: str, db
         for _ in range(4):
             await complete(agent_os, served)
         assert circuit_of(agent_os) == circuit
+
+
+async def test_a_far_end_that_asks_to_wait_neither_pauses_nor_frees_a_hook(db: SqliteDb) -> None:
+    clock, shaky = ManualClock(), Shaky()
+    served = agent(post_hooks=[shaky.hook()])
+    async with serving(served, db=db, clock=clock) as agent_os:
+        for error in (OSError("no"), OSError("no"), RetryAfter(3600)):
+            shaky.error = error
+            await complete(agent_os, served)
+        assert circuit_of(agent_os) == "closed"
+        shaky.error = OSError("no")
+        await complete(agent_os, served)
+        assert circuit_of(agent_os) == "open", "three failures in a row, but for the one that tells nothing"
+        shaky.error = RetryAfter(3600)
+        clock.advance(60)
+        await drained(agent_os)
+        assert (circuit_of(agent_os), shaky.calls) == ("half-open", 7), "all that waited asked, one after the other"
+        shaky.error = None
+        clock.advance(3600)
+        await drained(agent_os)
+        assert circuit_of(agent_os) == "closed"
 
 
 async def test_a_timeout_counts_too(db: SqliteDb) -> None:

@@ -98,7 +98,9 @@ class Watcher(Guardrail):
         rejecting_input(run_input)
 
 
-async def test_what_an_observing_guardrail_finds_is_written_down(db: SqliteDb) -> None:
+async def test_what_an_observing_guardrail_finds_is_written_down(
+    db: SqliteDb, caplog: pytest.LogCaptureFixture
+) -> None:
     served = agent(
         pre_hooks=[
             Watcher(),
@@ -129,6 +131,13 @@ async def test_what_an_observing_guardrail_finds_is_written_down(db: SqliteDb) -
     ]
     assert calls[0]["details"] == {"check_trigger": "rule-7", "additional_data": {"score": 9}}
     assert calls[0]["error"]["message"] == "no"
+    told = [record for record in caplog.records if record.name == "hookline.hooks"]
+    assert [(record.levelname, record.getMessage()) for record in told] == [
+        ("WARNING", f"guardrail 'watcher' only observes: it would have rejected run {output.run_id} (rule-7)"),
+        ("WARNING", f"guardrail 'rejecting' only observes: it would have rejected run {output.run_id} (rule-8)"),
+        ("WARNING", "post-hook 'crashing' failed: ConnectionError: the backend is down"),
+    ]
+    assert told[0].__dict__["hook"] == "watcher"
 
 
 @hook(name="plain")

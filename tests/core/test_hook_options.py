@@ -86,27 +86,50 @@ def test_what_depends_on_the_servers_switch_does_no_harm(*, server: bool | None)
 def test_what_only_deliveries_have_a_use_for_is_refused_elsewhere(option: dict[str, Any]) -> None:
     ((name, value),) = option.items()
     with pytest.raises(ConfigurationError) as raised:
-        plan(marked(run_in_background=False, **option))
+        marked(run_in_background=False, **option)
     assert str(raised.value) == (
-        f"post-hook of agent 'a': 'h' is marked run_in_background=False, so that {name}={value} has no effect: "
-        f"leave one out"
+        f"hook 'h' is marked run_in_background=False, so that {name}={value} has no effect: leave one out"
     )
     with pytest.raises(ConfigurationError) as raised:
-        plan(hook(**option)(guard()), phase="pre")
-    assert str(raised.value) == (
-        f"pre-hook of agent 'a': 'g' is a guardrail, called inline and once, so that {name}={value} has no effect: "
-        f"leave it out"
+        hook(**option)(guard())
+    guarding = f"'g' is a guardrail, called inline and once, so that {name}={value} has no effect: leave it out"
+    assert str(raised.value) == f"hook {guarding}"
+
+    class Marked(Guardrail):
+        name = "g"
+
+        @hook(**option)
+        def check(self) -> None: ...
+
+    with pytest.raises(ConfigurationError) as raised:
+        plan(Marked(), phase="pre")
+    assert str(raised.value) == f"pre-hook of agent 'a': {guarding}"
+
+
+def test_failing_a_run_that_has_ended_is_refused() -> None:
+    mistake = (
+        "hook 'h' is marked run_in_background=True and on_error='fail', but its run has ended when it is called: "
+        "leave one out, or say on_error='continue'"
     )
+    with pytest.raises(ConfigurationError) as raised:
+        marked(run_in_background=True, on_error="fail")
+    assert str(raised.value) == mistake
+    with pytest.raises(ConfigurationError) as raised:
+        hook(on_error="fail")(marked(run_in_background=True))
+    assert str(raised.value) == mistake
+    assert planned(marked(run_in_background=True, on_error="continue")).background
+    for server in (None, False, True):
+        assert planned(marked(on_error="fail"), server=server).fails_run
 
 
 def test_a_guardrail_for_some_runs_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"leave sample=0.5 out; mode='observe' lets runs pass"):
-        plan(hook(sample=0.5)(guard()))
+        hook(sample=0.5)(guard())
 
 
 def test_a_guardrail_that_would_go_on_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="say mode='observe'"):
-        plan(hook(on_error="continue")(guard()))
+        hook(on_error="continue")(guard())
     assert planned(hook(on_error="fail")(guard())).fails_run
 
 

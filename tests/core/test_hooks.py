@@ -32,16 +32,23 @@ def test_marks_add_up_and_the_outer_one_wins() -> None:
 
 
 def test_a_mark_of_false_and_zero_is_not_taken_for_nothing_said() -> None:
-    @hook(run_in_background=False, retries=0)
-    @hook(run_in_background=True, retries=5)
+    @hook(run_in_background=False, sample=0)
+    @hook(run_in_background=True, sample=0.5)
     def function() -> None: ...
 
-    assert options_of(function) == HookOptions(run_in_background=False, retries=0)
+    assert options_of(function) == HookOptions(run_in_background=False, sample=0)
 
 
 def test_a_bare_string_is_one_outcome() -> None:
     assert options_of(hook(on="failed")(lambda: None)).on == ("failed",)
     assert options_of(hook(on=["failed", "rejected"])(lambda: None)).on == ("failed", "rejected")
+
+
+@pytest.mark.parametrize("outcome", ["running", "paused", "done"])
+def test_an_outcome_that_no_run_has_is_refused(outcome: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        hook(on=["completed", outcome])
+    assert str(raised.value) == f"hook: on={outcome!r} is none of cancelled, completed, failed, rejected"
 
 
 class Thing:

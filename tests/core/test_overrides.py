@@ -91,6 +91,7 @@ def test_a_hook_that_the_settings_take_out_of_the_background_keeps_its_marks() -
 def test_the_settings_say_what_a_failure_does() -> None:
     assert planned({KEY: {"on_error": "fail"}}, marked()).fails_run
     assert not planned({KEY: {"on_error": "continue"}}, marked(on_error="fail")).fails_run
+    assert planned({KEY: {"on_error": "continue", "run_in_background": True}}, marked(on_error="fail")).background
 
 
 @pytest.mark.parametrize("mode", ["enforce", "observe", "off"])
@@ -137,6 +138,8 @@ def test_a_table_that_makes_no_sense(tables: dict[str, dict[str, Any]], message:
         ({"on_error": "continue"}, guardrail(name="h")(lambda: None), "say mode='observe'"),
         ({"max_age": 1}, marked(run_in_background=False), "so that max_age=1 has no effect"),
         ({"max_age": 1, "run_in_background": False}, marked(), "so that max_age=1 has no effect"),
+        ({"on_error": "fail"}, marked(run_in_background=True), "but its run has ended when it is called"),
+        ({"run_in_background": True}, marked(on_error="fail"), "but its run has ended when it is called"),
     ],
 )
 def test_an_option_that_does_not_fit_the_hook(table: dict[str, Any], given: Any, message: str) -> None:

@@ -60,7 +60,7 @@ def test_deliveries_are_listed_by_filters(broken: Served) -> None:
 
 
 def test_redrive_by_filter(broken: Served, mended: threading.Event) -> None:
-    assert broken.post("/deliveries/redrive", json={"dry_run": True}).json() == {
+    assert broken.post("/deliveries/redrive", json={"status": "dead", "dry_run": True}).json() == {
         "matched": 4, "changed": 0, "dry_run": True,
     }  # fmt: skip
     assert len(broken.items("/deliveries", status="dead")) == 4
@@ -69,7 +69,11 @@ def test_redrive_by_filter(broken: Served, mended: threading.Event) -> None:
     assert one.json() == {"matched": 1, "changed": 1, "dry_run": False}
     wait_until(lambda: len(broken.items("/deliveries", hook="breaks", status="delivered")) == 1)
     assert broken.post("/deliveries/redrive", json={"hook": "works"}).json()["changed"] == 0
-    assert broken.post("/deliveries/redrive").json() == {"matched": 3, "changed": 3, "dry_run": False}
+    assert broken.post("/deliveries/redrive", json={"runnable": "demo"}).json() == {
+        "matched": 3,
+        "changed": 3,
+        "dry_run": False,
+    }
     wait_until(lambda: len(broken.items("/deliveries", hook="breaks", status="delivered")) == 4)
 
 
@@ -91,6 +95,17 @@ def test_redrive_by_filter(broken: Served, mended: threading.Event) -> None:
 def test_redrive_refuses_what_it_does_not_know(shared: Served, fields: dict[str, Any], field: str) -> None:
     body = problem(shared.post("/deliveries/redrive", json=fields), 422, "invalid-request")
     assert [error["field"] for error in body["errors"]] == [field]
+
+
+@pytest.mark.parametrize("fields", [{}, {"dry_run": True}, {"limit": 5}], ids=str)
+@pytest.mark.parametrize(("what", "more"), [("redrive", {}), ("discard", {"reason": "nobody wants it"})])
+def test_without_a_filter_nothing_is_meant(
+    broken: Served, what: str, more: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    body = problem(broken.post(f"/deliveries/{what}", json={**more, **fields}), 422, "invalid-request")
+    assert [error["field"] for error in body["errors"]] == ["body"]
+    assert "give at least one filter" in body["errors"][0]["message"]
+    assert len(broken.items("/deliveries", status="dead")) == 4
 
 
 def test_discard_by_filter(serve: Serve) -> None:

@@ -174,6 +174,7 @@ WALK = {
 BODIES = {
     "POST /agents/{agent_id}/runs": {"message": "again", "session_id": "s"},
     "POST /deliveries/{delivery_id}/discard": {"reason": "it is dead"},
+    "POST /deliveries/redrive": {"hook": "breaks"},
     "POST /deliveries/discard": {"reason": "nobody wants them", "hook": "breaks"},
     "POST /replays": {"hook": "breaks"},
 }

@@ -57,6 +57,11 @@ def test_description_cannot_be_changed(database: SqliteDb) -> None:
         ({"db_file": 3}, "path of a file"),
         ({"db_file": ""}, "names no file"),
         ({"db_file": ":memory:"}, "names no file"),
+        ({"db_file": "data/"}, "names a folder: add the name of a file, such as data/hookline.db"),
+        ({"db_file": "/"}, "such as /hookline.db"),
+        ({"db_file": "."}, "names a folder"),
+        ({"db_file": ".."}, "such as ../hookline.db"),
+        ({"db_url": "sqlite:////var/lib/"}, "such as /var/lib/hookline.db"),
         ({"db_file": "sqlite:///a.db"}, "db_url="),
         ({"db_url": "sqlite://"}, "names no file"),
         ({"db_url": "sqlite:///:memory:"}, "names no file"),
@@ -179,7 +184,9 @@ def test_damaged_database_is_refused(database: SqliteDb) -> None:
 
 def test_folder_instead_of_a_file_is_refused(database: SqliteDb) -> None:
     database.file.mkdir()
-    assert "cannot be opened" in _refusal(database)
+    said = f"{database.file} is a folder: add the name of a file, such as {database.file}/hookline.db"
+    assert said == _refusal(database)
+    assert list(database.file.iterdir()) == []
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

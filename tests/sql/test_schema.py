@@ -238,6 +238,7 @@ def test_no_query_reads_a_whole_table(plans: dict[str, list[str]]) -> None:
         ("Pruning_delete_old", "hookline_deliveries_settled"),
         ("Pruning_delete_old_attempts", "hookline_deliveries_settled"),
         ("Pruning_next_runnable", "hookline_runs_finished"),
+        ("Pruning_delete_replays", "hookline_replays_status"),
         ("Pruning_old_runs", "hookline_runs_finished"),
         ("Pruning_count_runs", "hookline_runs_finished"),
         ("Statistics_counts", "hookline_deliveries_settled"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -18,8 +19,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     for name in [name for name in os.environ if name.startswith("HOOKLINE_")]:
         monkeypatch.delenv(name)
 
-    def run(*arguments: str, option: str | None = "app:agent_os", **files: str) -> pytest.RunResult:
-        named = f'hookline_app = "{option}"\n' if option is not None else ""
+    def run(*arguments: str, option: str | list[str] | None = "app:agent_os", **files: str) -> pytest.RunResult:
+        named = f"hookline_app = {json.dumps(option)}\n" if option is not None else ""
         pytester.makepyprojecttoml(
             f'[tool.pytest.ini_options]\nstrict = true\nfilterwarnings = ["error"]\nanyio_mode = "auto"\n{named}'
         )

@@ -108,18 +108,35 @@ def test_without_an_app_both_ways_are_shown(project: Project) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("app", "hookline_app = 'app': it has not the form module:attribute, such as app:agent_os"),
+        ("app", "hookline_app = 'app' has not the form module:attribute, such as app:agent_os"),
+        ("app:", "hookline_app = 'app:' has not the form module:attribute, such as app:agent_os"),
+        ("app.py:agent_os", "hookline_app = 'app.py:agent_os' is a path: write app:agent_os"),
+        ("src/app.py", "hookline_app = 'src/app.py' is a path: write src.app:agent_os"),
+        (
+            ["app:agent_os"],
+            """hookline_app = ?'app:agent_os'?: give one text, such as hookline_app = "app:agent_os\"""",
+        ),
         ("app:agnt_os", "*app has no attribute 'agnt_os'; did you mean app:agent_os?"),
         ("ap:agent_os", "*there is no module 'ap' in *"),
         ("app:notify", "*app:notify is of the class function: name an AgentOS, or an app of agent_os.get_app()"),
     ],
 )
-def test_an_app_that_is_not_found(project: Project, option: str, message: str) -> None:
+def test_an_app_that_is_not_found(project: Project, option: str | list[str], message: str) -> None:
     result = project(option=option, app=APP, test_it="def test_it(client):\n    ...\n")
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_an_app_that_is_no_text_where_pytest_refuses_that_itself(project: Project, pytester: pytest.Pytester) -> None:
+    pytester.makefile(".toml", pytest="[pytest]\nhookline_app = ['app:agent_os']\n")  # wins over pyproject.toml
+
+    result = project(option=None, app=APP, test_it="def test_it(client):\n    ...\n")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*pytest.toml: config option 'hookline_app' expects a string, got list*"])
+    result.stdout.no_fnmatch_line("*TypeError*")
 
 
 def test_an_app_that_cannot_be_imported_is_shown_with_its_traceback(project: Project) -> None:
@@ -145,6 +162,13 @@ def test_a_fixture_that_gives_something_else(project: Project) -> None:
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["the fixture hookline_app gives <object*: an AgentOS is wanted, or an app*"])
+
+
+def test_a_recorder_that_records_nothing_says_what_is_missing(project: Project) -> None:
+    result = project(app=APP, test_it="def test_it(recorder):\n    recorder.calls()\n")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ConfigurationError: the recorder has no ledger*request `agent_os` or `client` too"])
 
 
 def test_a_start_that_fails_is_the_tests_error(project: Project) -> None:

@@ -51,7 +51,7 @@ def test_a_hook_that_fails_is_seen_and_called_again(project: Project) -> None:
             assert [(each.delivery_id, each.status) for each in recorder.deliveries] == [
                 (waiting.delivery_id, "delivered")
             ]
-            assert agent_os.deliveries(status="pending") == agent_os.deliveries(hook="other") == []
+            assert agent_os.deliveries(status="pending") == agent_os.deliveries(hook="look") == []
             assert [each.run_id for each in recorder.runs] == [run.run_id]
             assert recorder.events_of(run.run_id) == [
                 "RunStarted", "PreHookStarted", "PreHookCompleted", "RunContent", "HookScheduled", "RunCompleted",

@@ -240,6 +240,71 @@ def test_a_recorder_is_no_hook(tmp_path: Path) -> None:
     assert plans[0] == plans[1]
 
 
+# names
+
+
+class Watcher:
+    plugin_name = "watcher"
+
+    @hookimpl
+    def pre_run(self) -> None: ...
+
+    @hookimpl
+    def pre_model(self) -> None: ...
+
+
+def notify() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("hook", "mend"),
+    [
+        ("notfy", "did you mean 'notify'?"),
+        ("pre_run", "did you mean 'watcher.pre_run'?"),
+        ("watcher.pre_modle", "did you mean 'watcher.pre_model'?"),
+        ("else", "there is 'notify', 'watcher.pre_model', 'watcher.pre_run'"),
+    ],
+)
+def test_a_hook_that_nobody_has_is_a_mistake(tmp_path: Path, hook: str, mend: str) -> None:
+    recorder = Recorder()
+    with RunningAgentOS(agent_os_of(tmp_path, recorder, Watcher(), hooks=[notify])) as running:
+        for ask in (recorder.calls, lambda name: running.deliveries(hook=name)):
+            with pytest.raises(ConfigurationError) as raised:
+                ask(hook)
+            assert str(raised.value) == f"there is no hook {hook!r}: {mend}"
+
+
+def test_a_hook_that_was_not_called_is_none(tmp_path: Path) -> None:
+    recorder = Recorder()
+    with RunningAgentOS(agent_os_of(tmp_path, recorder, Watcher(), hooks=[notify])) as running:
+        for known in ("notify", "watcher.pre_run", "watcher.pre_model"):
+            assert (recorder.calls(known), running.deliveries(hook=known)) == ([], [])
+
+
+def test_a_hook_of_the_ledger_is_known_though_the_app_has_it_no_more(tmp_path: Path) -> None:
+    @hook(name="gone", run_in_background=True)
+    async def gone() -> None: ...
+
+    with RunningAgentOS(agent_os_of(tmp_path, hooks=[gone])) as running:
+        running.run("a", "hello")
+        running.drain()
+    with RunningAgentOS(agent_os_of(tmp_path)) as running:
+        assert [each.status for each in running.deliveries(hook="gone")] == ["delivered"]
+        assert running.deliveries(hook="gone", status="dead") == []
+        with pytest.raises(ConfigurationError, match=r"there is no hook 'other': there is none at all$"):
+            running.deliveries(hook="other")
+
+
+def test_a_status_that_no_delivery_has_is_a_mistake(tmp_path: Path) -> None:
+    with RunningAgentOS(agent_os_of(tmp_path)) as running:
+        with pytest.raises(
+            ConfigurationError, match=r"^there is no status of deliveries 'delvered': did you mean 'delivered'\?$"
+        ):
+            running.deliveries(status="delvered")
+        with pytest.raises(ConfigurationError, match="'completed': there is 'waiting', 'pending', "):
+            running.deliveries(status="completed")
+
+
 # AgentOS.replaced
 
 

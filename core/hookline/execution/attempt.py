@@ -15,7 +15,7 @@ from hookline.calling import Caller
 from hookline.clock import Clock
 from hookline.deliveries import Delivery, DeliveryStatus
 from hookline.errors import CheckError, GiveUp, HookTimeoutError, RetryAfter
-from hookline.execution.record import describe_error, message_of
+from hookline.execution.record import describe_error, message_of, worth_tracing
 from hookline.execution.snapshot import snapshot_arguments
 from hookline.jsontext import dumps
 from hookline.plan import PlannedHook
@@ -136,7 +136,7 @@ class Attempter:
             error=dumps(describe_error(error)),
             message=message,
             max_attempts=_changed_attempts(delivery, policy),
-            failed=not isinstance(error, CheckError | GiveUp),
+            failed=None if isinstance(error, RetryAfter) else not isinstance(error, CheckError | GiveUp),
         )
 
 
@@ -193,7 +193,8 @@ def broken(delivery: Delivery, error: BaseException) -> Verdict:
 
 def _log_failure(delivery: Delivery, policy: Policy, error: Exception, message: str, *, is_dead: bool) -> None:
     told_by_hook = isinstance(error, RetryAfter | GiveUp)
-    logger.error(
+    logger.log(
+        logging.WARNING if isinstance(error, RetryAfter) and not is_dead else logging.ERROR,
         "delivery of %r for run %s failed (attempt %d of %d), %s: %s",
         delivery.hook,
         delivery.run_id,
@@ -201,7 +202,7 @@ def _log_failure(delivery: Delivery, policy: Policy, error: Exception, message: 
         policy.max_attempts,
         "it is dead" if is_dead else "it will be tried again",
         message,
-        exc_info=None if told_by_hook else error,
+        exc_info=error if worth_tracing(error) and not told_by_hook else None,
         extra=_where(delivery),
     )
 

@@ -14,7 +14,7 @@ from hookline.deliveries import Delivery, DeliveryStatus
 from hookline.errors import CheckError, HookError, HooklineError
 from hookline.events import EventName
 from hookline.execution.live_run import LiveRun
-from hookline.execution.record import CallStatus, HookCall, describe_error, details_of, message_of
+from hookline.execution.record import CallStatus, HookCall, describe_error, details_of, message_of, worth_tracing
 from hookline.execution.snapshot import snapshot_arguments
 from hookline.hook_options import GuardrailMode
 from hookline.plan import PlannedHook
@@ -109,6 +109,8 @@ class InlineHooks:
         observed = {"guardrail_mode": "observe"} if observes else {}
         run.emit(failed, hook=hook.name, error={"type": type(error).__name__}, **observed)
         if observes:
+            if isinstance(error, CheckError):  # its other failures are logged as those of any hook
+                _log_observed(hook, run, error)
             return
         if isinstance(error, CheckError):
             raise RunRejectedError(hook.name, error)
@@ -142,7 +144,7 @@ class InlineHooks:
                 callee.name,
                 type(failure).__name__,
                 message_of(failure),
-                exc_info=failure,
+                exc_info=failure if worth_tracing(failure) else None,
                 extra={"run_id": run.run_id, "session_id": run.session_id, "hook": callee.name},
             )
         run.hook_calls.append(
@@ -183,6 +185,17 @@ class InlineHooks:
         if hook.callee.takes_all or "delivery" in names:
             offered["delivery"] = _first_attempt(hook, run)
         return offered
+
+
+def _log_observed(hook: PlannedHook, run: LiveRun, check: CheckError) -> None:
+    """Tell what a guardrail that observes would have done."""
+    logger.warning(
+        "guardrail %r only observes: it would have rejected run %s%s",
+        hook.name,
+        run.run_id,
+        f" ({check.check_trigger})" if check.check_trigger else "",
+        extra={"run_id": run.run_id, "session_id": run.session_id, "hook": hook.name},
+    )
 
 
 @contextmanager

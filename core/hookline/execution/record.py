@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hookline.errors import CheckError
+from hookline.errors import CheckError, HookTimeoutError
 from hookline.hook_options import GuardrailMode
 from hookline.jsontext import dumps, loads, storable, time_text
 
@@ -14,12 +14,17 @@ CallStatus = Literal["completed", "failed", "rejected"]
 
 
 def describe_error(error: BaseException) -> dict[str, str]:
-    """An exception as `{"type", "message", "traceback"}`."""
-    return {
-        "type": type(error).__name__,
-        "message": message_of(error),
-        "traceback": storable("".join(traceback.format_exception(error))),
-    }
+    """An exception as `{"type", "message", "traceback"}`; the latter is one line where frames would tell nothing."""
+    lines = traceback.format_exception(error) if worth_tracing(error) else traceback.format_exception_only(error)
+    return {"type": type(error).__name__, "message": message_of(error), "traceback": storable("".join(lines))}
+
+
+def worth_tracing(error: BaseException) -> bool:
+    """Whether an exception's frames tell people something: those of a time limit that hookline saw are only its own."""
+    if not isinstance(error, HookTimeoutError):
+        return True
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(module.partition(".")[0] != "hookline" for module in modules)
 
 
 def message_of(error: BaseException) -> str:

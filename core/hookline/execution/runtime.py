@@ -34,6 +34,7 @@ from hookline.storage import Database, RunRecord, Storage
 from hookline.threads import DaemonThreads
 
 logger = logging.getLogger("hookline")
+servers_logger = logging.getLogger("hookline.servers")
 
 Key = tuple[str, str]
 
@@ -158,7 +159,7 @@ class Runtime:
         me = self._server
         others = sum(1 for each in servers if each.server_id != me.server_id and not is_gone(each, me, now))
         if others > 0:
-            logger.warning(
+            servers_logger.warning(
                 "%d other server(s) use %s: that is correct, but each polls every second; "
                 "one serving process is what SQLite is for",
                 others,

@@ -353,7 +353,8 @@ class Prune:
         delivered_before: delivered and discarded deliveries.
         dead_before: dead ones.
         runs_before: finished runs, with their deliveries; one with a delivery that is not final is kept, and one with
-            a dead delivery that `dead_before` does not cover. Sessions that lose their last run so go with it.
+            a dead delivery that `dead_before` does not cover. Sessions that lose their last run so go with it, and so
+            do replays that ended before and have no delivery left.
     """
 
     delivered_before: float | None = None
@@ -363,7 +364,7 @@ class Prune:
 
 @dataclass(slots=True)
 class Pruned:
-    """How many were deleted, or would be."""
+    """How many were deleted, or would be; replays are not counted."""
 
     deliveries: int = 0
     runs: int = 0

@@ -13,6 +13,7 @@ from hookline.events import TERMINAL_EVENTS, RunEvent
 from hookline.hookspecs import hookimpl
 from hookline.runs import RunOutput
 from hookline.testing.hook_calls import HookCall, calls_of_run
+from hookline.testing.known_names import check_hook
 
 
 class Recorder:
@@ -56,11 +57,11 @@ class Recorder:
         so drain first.
 
         Args:
-            hook: the hook's name.
+            hook: the hook's name, as `hookline hooks` lists it.
 
         Raises:
             RunningLoopError: called on the event loop of the AgentOS; await `read_calls()` there.
-            ConfigurationError: the lifespan of the AgentOS is not running.
+            ConfigurationError: the lifespan of the AgentOS is not running, or no hook has that name.
         """
         _, loop = self._running()
         if loop is _current_loop():
@@ -71,16 +72,20 @@ class Recorder:
         """As `calls()`, on the event loop of the AgentOS.
 
         Raises:
-            ConfigurationError: the lifespan of the AgentOS is not running.
+            ConfigurationError: the lifespan of the AgentOS is not running, or no hook has that name.
         """
         agent_os, _ = self._running()
         found = [call for run_id in list(self._run_ids) for call in await calls_of_run(agent_os.storage, run_id)]
-        return [call for call in found if hook in (None, call.hook)]
+        if hook is None:
+            return found
+        check_hook(agent_os, hook, seen=[call.hook for call in found])
+        return [call for call in found if call.hook == hook]
 
     def _running(self) -> tuple[AgentOS, asyncio.AbstractEventLoop]:
         if self._served is None:
             raise ConfigurationError(
-                "the recorder has no ledger to ask: its AgentOS is not running; give it AgentOS(plugins=[recorder])"
+                "the recorder has no ledger to ask: its AgentOS is not running; give it AgentOS(plugins=[recorder]), "
+                "or, where it is a fixture, request `agent_os` or `client` too"
             )
         return self._served
 

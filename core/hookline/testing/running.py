@@ -20,6 +20,7 @@ from hookline.runs import RunOutput
 from hookline.storage import DeliveryFilter
 from hookline.testing.app_lifespan import app_lifespan
 from hookline.testing.hook_calls import HookCall, calls_of_run
+from hookline.testing.known_names import check_hook, check_status
 from hookline.threads import LoopThread
 
 T = TypeVar("T")
@@ -222,10 +223,19 @@ class RunningAgentOS:
     def deliveries(
         self, *, status: str | None = None, hook: str | None = None, run_id: str | None = None
     ) -> list[Delivery]:
-        """The deliveries in the ledger, oldest first; those of one status, one hook, one run, as you wish."""
+        """The deliveries in the ledger, oldest first; those of one status, one hook, one run, as you wish.
+
+        Raises:
+            ConfigurationError: there is no such status, or no hook has that name.
+        """
+        if status is not None:
+            check_status(status)
         return self.call(self._list(DeliveryFilter(status=status, hook=hook, run_id=run_id)))
 
     async def _list(self, where: DeliveryFilter) -> list[Delivery]:
+        if where.hook is not None:
+            has_some = await self.served.storage.count_deliveries(DeliveryFilter(hook=where.hook), 1)
+            check_hook(self.served, where.hook, seen=[where.hook] if has_some else [])
         found: list[Delivery] = []
         cursor: str | None = None
         while True:

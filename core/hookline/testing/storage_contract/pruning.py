@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hookline.deliveries import DeliveryStatus
-from hookline.storage import DeliveryFilter, FinishRun, Prune, Pruned, Storage
+from hookline.storage import DeliveryFilter, FinishRun, Prune, Pruned, ReplayRecord, Storage
 from hookline.testing.storage_contract.basis import Basis
 from hookline.testing.storage_contract.builders import (
     DUE,
@@ -41,6 +41,33 @@ async def _run_of_session(storage: Storage, run_id: str, session_id: str, delive
     await storage.accept_run(run, [])
     rows = new_deliveries(deliveries, run_id)
     assert await storage.finish_run(FinishRun(completed(run, **outcome), True, rows, '{"n":1}', NOW))
+
+
+async def _replay(storage: Storage, replay_id: str, *, ended_at: float | None = NOW, cancelled: bool = False) -> None:
+    """Store a replay of all runs, with its deliveries made."""
+    await storage.create_replay(
+        ReplayRecord(
+            replay_id=replay_id,
+            phase="post",
+            hook="again",
+            runnables=["agent-1"],
+            statuses=["completed"],
+            max_attempts=1,
+            created_at=NOW,
+            root_only=False,
+        )
+    )
+    if cancelled:
+        assert await storage.set_replay_status(replay_id, "cancelled", ended_at or NOW) is not None
+    elif ended_at is not None:
+        ended = await storage.advance_replay(replay_id, ended_at, 100)
+        assert ended is not None
+        assert (ended.status, ended.finished_at) == ("completed", ended_at)
+
+
+async def _replays(storage: Storage) -> list[str]:
+    page = await storage.list_replays(status=None, limit=1000, cursor=None)
+    return [replay.replay_id for replay in page.items[::-1]]
 
 
 async def _prune(storage: Storage, request: Prune) -> Pruned:
@@ -175,3 +202,36 @@ class Pruning(Basis):
         assert await _prune(storage, Prune(runs_before=OLD)) == Pruned(deliveries=226, runs=226)
         listed = await storage.list_deliveries(DeliveryFilter(), limit=1000, cursor=None)
         assert {record.delivery.run_id for record in listed.items} == {f"run-{n}" for n in kept}
+
+    # replays
+    async def test_old_replays_without_deliveries_are_deleted(self, storage: Storage) -> None:
+        await _replay(storage, "completed")
+        await _replay(storage, "cancelled", cancelled=True)
+        await _replay(storage, "young", ended_at=OLD)
+        await _replay(storage, "going-on", ended_at=None)
+        await _replay(storage, "paused", ended_at=None)
+        await storage.set_replay_status("paused", "paused", NOW)
+        assert await _prune(storage, Prune(delivered_before=OLD, dead_before=OLD)) == Pruned()
+        assert await storage.prune(Prune(runs_before=OLD), dry_run=True) == Pruned()
+        assert await _replays(storage) == ["completed", "cancelled", "young", "going-on", "paused"]
+        assert await _prune(storage, Prune(runs_before=OLD)) == Pruned()
+        assert await _replays(storage) == ["young", "going-on", "paused"]
+        assert await storage.get_replay("completed") is None
+
+    async def test_replay_stays_as_long_as_its_deliveries(self, storage: Storage, server: Server) -> None:
+        await _run_of_session(storage, "old", "session-1")
+        await _run_of_session(storage, "young", "session-2", finished_at=OLD)
+        await _replay(storage, "replay-1", ended_at=NOW + 1)
+        page = await storage.list_deliveries(DeliveryFilter(replay_id="replay-1"), limit=10, cursor=None)
+        for record in page.items:
+            await _end(server, record.delivery.delivery_id)
+        assert await _prune(storage, Prune(runs_before=OLD)) == Pruned(deliveries=1, runs=1, sessions=1)
+        assert await _replays(storage) == ["replay-1"], "the delivery for the other run is there"
+        assert await _prune(storage, Prune(runs_before=OLD, delivered_before=OLD)) == Pruned(deliveries=1)
+        assert await _replays(storage) == []
+
+    async def test_more_replays_are_deleted_than_fit_into_one_transaction(self, storage: Storage) -> None:
+        for n in range(401):
+            await _replay(storage, f"replay-{n}", cancelled=True)
+        assert await _prune(storage, Prune(runs_before=OLD)) == Pruned()
+        assert await _replays(storage) == []
