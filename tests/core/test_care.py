@@ -101,15 +101,19 @@ async def fill_the_queue(ledger: Ledger, attempts: Attempts, deliverer: Delivere
     assert sorted(attempts.begun) == ["c0/slow", "f0/slow", "f1/slow", "f2/slow"]
 
 
+async def begin_a_suspect_before_a_full_queue(ledger: Ledger, attempts: Attempts, deliverer: Deliverer) -> None:
+    attempts.gates["suspect"] = asyncio.Event()
+    await fill_the_queue(ledger, attempts, deliverer)
+    ledger.claims = [claim("s", "suspect", interruptions=2)]
+    deliverer.wake()
+    attempts.gates["slow"].set()
+    await eventually(lambda: "s/suspect" in attempts.begun)
+
+
 async def test_a_full_queue_does_not_keep_a_suspects_end_from_being_noticed() -> None:
     ledger, attempts = Ledger(), Attempts()
-    attempts.gates["suspect"] = asyncio.Event()
     async with delivering(ledger, attempts, concurrency=4) as deliverer:
-        await fill_the_queue(ledger, attempts, deliverer)
-        ledger.claims = [claim("s", "suspect", interruptions=2)]
-        deliverer.wake()
-        attempts.gates["slow"].set()
-        await eventually(lambda: "s/suspect" in attempts.begun)
+        await begin_a_suspect_before_a_full_queue(ledger, attempts, deliverer)
         commit(deliverer, "late", "plain")
         deliverer.hand_over("late")
         attempts.gates["suspect"].set()
@@ -142,13 +146,8 @@ async def test_a_full_queue_goes_on_behind_a_suspect_that_may_not_begin() -> Non
 
 async def test_stopping_gives_back_what_waits_behind_a_suspect() -> None:
     ledger, attempts = Ledger(), Attempts()
-    attempts.gates["suspect"] = asyncio.Event()
     async with delivering(ledger, attempts, concurrency=4) as deliverer:
-        await fill_the_queue(ledger, attempts, deliverer)
-        ledger.claims = [claim("s", "suspect", interruptions=2)]
-        deliverer.wake()
-        attempts.gates["slow"].set()
-        await eventually(lambda: "s/suspect" in attempts.begun)
+        await begin_a_suspect_before_a_full_queue(ledger, attempts, deliverer)
         stopping = asyncio.create_task(deliverer.stop(5.0))
         await asyncio.sleep(0)
         attempts.gates["suspect"].set()
